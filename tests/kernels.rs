@@ -10,13 +10,12 @@ use brolga_ir::{DType, Tensor, Type};
 
 /// A program that calls one kernel: what it reads are inputs, what it writes is state.
 fn alone(kernel: &Kernel) -> Program {
-    let buffer = |(i, p): (usize, &brolga_ir::program::Param)| Buffer {
-        name: format!("p{i}"),
-        ty: Type::new(p.dtype, [p.len]),
-        place: match p.access {
+    let buffer = |(i, p): (usize, &brolga_ir::program::Param)| {
+        let place = match p.access {
             Access::Read => Place::Input { range: None },
             Access::Write | Access::ReadWrite | Access::Local => Place::State { updated: true },
-        },
+        };
+        Buffer::new(&format!("p{i}"), Type::new(p.dtype, [p.len]), place)
     };
     let args = (0..kernel.arguments().len() as u32)
         .map(|i| Arg { buffer: BufferId(i), offset: 0, strides: Vec::new() })

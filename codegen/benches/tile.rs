@@ -35,10 +35,9 @@ fn program(m: usize, n: usize, k: usize, times: usize) -> Program {
     Program {
         name: "tile".into(),
         buffers: (0..3)
-            .map(|i| Buffer {
-                name: format!("{i}"),
-                ty: Type::new(DType::F32, [lens[i]]),
-                place: Place::State { updated: i == 2 },
+            .map(|i| {
+                let place = Place::State { updated: i == 2 };
+                Buffer::new(&format!("{i}"), Type::new(DType::F32, [lens[i]]), place)
             })
             .collect(),
         kernels: vec![Kernel { name: "tile".into(), params: params.collect(), grid: vec![], body }],

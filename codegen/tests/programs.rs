@@ -16,7 +16,7 @@ use brolga_ir::{DType, Tensor, Type};
 use brolga_runtime::SlotKind;
 
 fn buffer(name: &str, dims: &[usize], place: Place) -> Buffer {
-    Buffer { name: name.into(), ty: Type::new(DType::F32, dims), place }
+    Buffer::new(name, Type::new(DType::F32, dims), place)
 }
 
 fn arg(buffer: u32) -> Arg {

@@ -140,7 +140,7 @@ fn a_tile_without_points_stores_zero_or_leaves_c_alone() {
 }
 
 fn buffer(name: &str, ty: Type, place: Place) -> Buffer {
-    Buffer { name: name.into(), ty, place }
+    Buffer::new(name, ty, place)
 }
 
 fn call(kernel: u32, args: &[(u32, usize, &[i64])]) -> Step {

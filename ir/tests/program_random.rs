@@ -272,7 +272,7 @@ fn program(choices: &[u32]) -> Program {
         grid: vec![],
         body: vec![tile],
     };
-    let buffer = |name: &str, dtype, place| Buffer { name: name.into(), ty: Type::new(dtype, [LEN]), place };
+    let buffer = |name: &str, dtype, place| Buffer::new(name, Type::new(dtype, [LEN]), place);
     let call = |kernel, parallel, args: [u32; 3]| {
         let args = args.map(|b| Arg { buffer: BufferId(b), offset: 0, strides: vec![] }).to_vec();
         Step::Call(Call { kernel: KernelId(kernel), args, parallel, origin: "random".into() })

@@ -13,9 +13,9 @@ const ALL: &str = r##"program @"in fer.1"
   %4 constant "table" f32[2, 4] [1.0, -0.0, inf, -inf, nan, nan(0xffc00000), 1e-45, 0.1]
   %5 constant "zeros" i64[1000] splat -3
   %6 constant "mask" bool[3] [true, false, true]
-  %7 prepared "packed" f32[256] at 0
+  %7 prepared "packed" f32[256] panels [1, 2, 8, 16] of 8 x 16 at 0
   %8 arena "h" f32[64, 256] at 64
-  %9 arena "later" u8[0]
+  %9 arena "later" u8[240] panels [1, 3, 8, 8] of 8 x 8 by lines of 16
   %10 output "probability" f64[64, 10]
 kernel @bias_relu#0(p0: read f32[256], p1: readwrite f32[16384]) grid [64, 2] {
   v0 = constant 0.0 : f32
@@ -169,6 +169,14 @@ fn mistakes_are_told_with_their_place() {
         (
             "program @p\n  %0 input \"x".into(),
             "line 2, column 12: expected the buffer's name (a string), found a string without its closing quote",
+        ),
+        (
+            "program @p\n  %0 arena \"w\" f32[8] panels [1, 2, 4] of 2 x 4".into(),
+            "line 2, column 38: expected `,`, found `]`",
+        ),
+        (
+            "program @p\n  %0 arena \"w\" f32[8] panels [1, 1, 2, 4] of 2, 4".into(),
+            "line 2, column 47: expected `x`, found `,`",
         ),
         ("program @p\nschedule {} }".into(), "line 2, column 13: expected the end of the text, found `}`"),
         (in_kernel("stor p0[0] = v0"), "line 3, column 3: expected a statement, found `stor`"),

@@ -470,6 +470,31 @@ fn broken_buffers_are_told_apart() {
             "%0 prepared \"a\" f32[17] at 0",
             "%0 \"a\": 68 bytes at 0 do not lie in the 64 planned bytes",
         ),
+        (
+            "",
+            "%0 input \"a\" f32[8] panels [1, 1, 2, 4] of 2 x 4",
+            "%0 \"a\": what is given or constant lies row-major, and has no panels",
+        ),
+        (
+            "",
+            "%0 arena \"a\" f32[8] panels [1, 1, 2, 4] of 2 x 0",
+            "%0 \"a\": blocks of panels need terms and columns, found panels [1, 1, 2, 4] of 2 x 0",
+        ),
+        (
+            "",
+            "%0 prepared \"a\" bf16[2, 4] panels [1, 1, 2, 4] of 2 x 4",
+            "%0 \"a\": expected bf16[8], which these panels take, found bf16[2, 4]",
+        ),
+        (
+            "",
+            "%0 arena \"a\" f32[192] panels [1, 3, 8, 8] of 8 x 8 by lines of 16",
+            "%0 \"a\": expected f32[240], which these panels take, found f32[192]",
+        ),
+        (
+            "",
+            "%0 arena \"a\" f32[0] panels [1099511627776, 1099511627776, 1099511627776, 3] of 1 x 1",
+            "%0 \"a\": expected f32[18446744073709551615], which these panels take, found f32[0]",
+        ),
     ];
     for (head, buffers, expected) in cases {
         assert_eq!(program(head, buffers, "schedule { }"), format!("buffer {expected}"));

@@ -69,14 +69,14 @@ pub fn program(kernel: &Kernel) -> Program {
         let place = Place::State { updated: p.access != Access::Read };
         let slot = program.buffers.len();
         let border = if p.dtype == DType::Bf16 { DType::F32 } else { p.dtype };
-        program.buffers.push(Buffer { name: format!("p{i}"), ty: ty.with_dtype(border), place });
+        program.buffers.push(Buffer::new(&format!("p{i}"), ty.with_dtype(border), place));
         args.push(arg(program.buffers.len() - 1));
         if border == p.dtype {
             continue;
         }
         let offset = program.arena_bytes;
         program.arena_bytes += ty.bytes().next_multiple_of(64);
-        program.buffers.push(Buffer { name: format!("p{i}.bf16"), ty, place: Place::Arena(Some(offset)) });
+        program.buffers.push(Buffer::new(&format!("p{i}.bf16"), ty, Place::Arena(Some(offset))));
         args[i] = arg(slot + 1);
         // What is only written as well: a kernel may leave elements alone.
         program.schedule.push(call(program.kernels.len(), vec![arg(slot), arg(slot + 1)], false));

@@ -1,5 +1,6 @@
 //! What kernel programs are made of: see [the grammar](super) of them.
 
+use super::panels::Panels;
 use crate::index::{Index, Var};
 use crate::scalar::{Scalar, ScalarOp};
 use crate::tensor::Tensor;
@@ -55,6 +56,15 @@ pub struct Buffer {
     pub ty: Type,
     /// Where it lies.
     pub place: Place,
+    /// If it holds packed weights: how these lie in it. Its type is that of the memory then, of one axis.
+    pub panels: Option<Panels>,
+}
+
+impl Buffer {
+    /// A buffer that holds its tensor as it is.
+    pub fn new(name: &str, ty: Type, place: Place) -> Buffer {
+        Buffer { name: name.to_owned(), ty, place, panels: None }
+    }
 }
 
 /// Where a buffer lies.

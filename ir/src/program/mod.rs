@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! program   = buffer* kernel* schedule
-//! buffer    = name type place                     input, output, state, constant, prepared, arena
+//! buffer    = name type panels? place             input, output, state, constant, prepared, arena
 //! kernel    = name param* grid statement*         one parallel grid; every point is independent
 //! param     = type access                         read, write, readwrite: given by calls; local: behind all others
 //! statement = for var in 0..n { statement* }      serial loop
@@ -73,6 +73,7 @@ mod digest;
 pub mod footprint;
 mod grammar;
 pub mod interpret;
+mod panels;
 mod parse;
 pub mod text;
 pub mod verify;
@@ -83,3 +84,4 @@ pub use grammar::{
     ALIGNMENT, AccId, Access, Arg, Buffer, BufferId, Call, Combine, Expr, Kernel, KernelId, MAX_NESTING,
     Panel, Param, Place, Program, Step, Stmt, Tile, TileLoop, ValueId,
 };
+pub use panels::Panels;

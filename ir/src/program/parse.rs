@@ -4,8 +4,8 @@
 //! nesting, numbers beyond any address, short words for huge constants) are errors, never panics.
 
 use super::{
-    AccId, Access, Arg, Buffer, BufferId, Call, Combine, Expr, Kernel, KernelId, MAX_NESTING, Panel, Param,
-    Place, Program, Step, Stmt, Tile, TileLoop, ValueId,
+    AccId, Access, Arg, Buffer, BufferId, Call, Combine, Expr, Kernel, KernelId, MAX_NESTING, Panel, Panels,
+    Param, Place, Program, Step, Stmt, Tile, TileLoop, ValueId,
 };
 use crate::index::{Atom, Index};
 use crate::lexer::{Lexer, ParseError, Token, numbered, unquote};
@@ -81,6 +81,7 @@ fn buffer(lexer: &mut Lexer<'_>, budget: &mut usize) -> Result<Buffer, ParseErro
     lexer.take();
     let name = lexer.string("the buffer's name")?;
     let ty = literal::ty(lexer)?;
+    let panels = if lexer.accept_word("panels") { Some(panels(lexer)?) } else { None };
     let place = match place {
         "input" => Place::Input { range: range(lexer)? },
         "output" => Place::Output,
@@ -89,7 +90,28 @@ fn buffer(lexer: &mut Lexer<'_>, budget: &mut usize) -> Result<Buffer, ParseErro
         "prepared" => Place::Prepared(offset(lexer)?),
         _ => Place::Arena(offset(lexer)?),
     };
-    Ok(Buffer { name, ty, place })
+    Ok(Buffer { name, ty, place, panels })
+}
+
+fn panels(lexer: &mut Lexer<'_>) -> Result<Panels, ParseError> {
+    const EXTENTS: &str = "an extent (of groups, matrices, terms and columns)";
+    let mut dims = [0; 4];
+    for (i, extent) in dims.iter_mut().enumerate() {
+        lexer.expect(if i == 0 { "[" } else { "," })?;
+        *extent = lexer.size(EXTENTS)?;
+    }
+    lexer.expect("]")?;
+    lexer.expect_word("of")?;
+    let terms = lexer.size("the terms of a block")?;
+    lexer.expect_word("x")?;
+    let columns = lexer.size("the columns of a block")?;
+    let mut line = 0;
+    if lexer.accept_word("by") {
+        lexer.expect_word("lines")?;
+        lexer.expect_word("of")?;
+        line = lexer.size("the elements of a line")?;
+    }
+    Ok(Panels { dims, terms, columns, line })
 }
 
 fn range(lexer: &mut Lexer<'_>) -> Result<Option<(i64, i64)>, ParseError> {

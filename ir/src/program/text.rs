@@ -7,7 +7,7 @@
 //!   %1 input "label" i32[64] range 0..=9
 //!   %2 state "fc1.bias" f32[256] updated
 //!   %3 constant "scale" f32[256] splat 0.5
-//!   %4 prepared "packed" f32[256] at 0
+//!   %4 prepared "packed" bf16[256] panels [1, 1, 16, 16] of 16 x 8 at 0
 //!   %5 arena "h" f32[64, 256] at 0
 //!   %6 output "probability" f32[64, 10]
 //! kernel @bias_relu#0(p0: read f32[256], p1: readwrite f32[16384]) grid [64] {
@@ -32,6 +32,9 @@
 //!   }
 //! }
 //! ```
+//!
+//! Behind the type of a buffer that holds packed weights stand the extents of these, `[group, matrix, term, column]`, and the
+//! terms and columns of a block of their [`Panels`]; `of 16 x 8 by lines of 16` says which lines matrices are odd numbers apart.
 //!
 //! A parameter that is `local` (`p2: local f32[4096]`) stands behind all others, and calls have no argument for it.
 //!
@@ -58,7 +61,9 @@
 
 use std::fmt::{self, Write};
 
-use super::{Access, Arg, Buffer, Call, Expr, Kernel, Panel, Param, Place, Program, Step, Stmt, Tile};
+use super::{
+    Access, Arg, Buffer, Call, Expr, Kernel, Panel, Panels, Param, Place, Program, Step, Stmt, Tile,
+};
 use crate::lexer::{name, quote};
 use crate::literal::Elements;
 
@@ -98,6 +103,9 @@ impl fmt::Display for Buffer {
             Place::Arena(_) => "arena",
         };
         write!(f, "{place} {} {}", quote(&self.name), self.ty)?;
+        if let Some(panels) = &self.panels {
+            write!(f, " {panels}")?;
+        }
         match &self.place {
             Place::Input { range: Some((low, high)) } => write!(f, " range {low}..={high}"),
             Place::State { updated: true } => f.write_str(" updated"),
@@ -105,6 +113,13 @@ impl fmt::Display for Buffer {
             Place::Prepared(Some(offset)) | Place::Arena(Some(offset)) => write!(f, " at {offset}"),
             _ => Ok(()),
         }
+    }
+}
+
+impl fmt::Display for Panels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "panels {:?} of {} x {}", self.dims, self.terms, self.columns)?;
+        if self.line > 0 { write!(f, " by lines of {}", self.line) } else { Ok(()) }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Buffers
 //! - have types of at most [`MAX_BYTES`](crate::types::MAX_BYTES); names of inputs, outputs and state are unique in
 //!   their kind; a constant's tensor has the buffer's type; bounds of an input are ordered, and its elements integers.
+//! - Panels are of prepared and arena buffers of one axis, and take all elements; their blocks have terms and columns.
 //! - Where `arena_bytes` (`prepared_bytes`) is not 0, every arena (prepared) buffer has an offset, a multiple of
 //!   [`ALIGNMENT`], and ends inside.
 //!
@@ -49,7 +50,7 @@ mod schedule;
 
 use std::collections::HashSet;
 
-use super::{Arg, Kernel, Place, Program};
+use super::{Arg, Buffer, Kernel, Panels, Place, Program};
 
 pub use super::{ALIGNMENT, MAX_NESTING};
 #[cfg(doc)]
@@ -132,6 +133,9 @@ fn buffers(program: &Program) -> Result<(), Error> {
             )),
             Some(_) => Ok(()),
         };
+        if let Some(panels) = &buffer.panels {
+            verify_panels(panels, buffer).map_err(error)?;
+        }
         match &buffer.place {
             Place::Input { range: Some(_) } if !buffer.ty.dtype.is_int() => {
                 return Err(error(format!("bounds are for integers, but elements are {}", buffer.ty.dtype)));
@@ -152,4 +156,18 @@ fn buffers(program: &Program) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+fn verify_panels(panels: &Panels, buffer: &Buffer) -> Result<(), String> {
+    if !matches!(buffer.place, Place::Prepared(_) | Place::Arena(_)) {
+        return Err("what is given or constant lies row-major, and has no panels".into());
+    }
+    if panels.terms == 0 || panels.columns == 0 {
+        return Err(format!("blocks of panels need terms and columns, found {panels}"));
+    }
+    let (expected, ty) = (panels.elements(), &buffer.ty);
+    if ty.dims == [expected] {
+        return Ok(());
+    }
+    Err(format!("expected {}[{expected}], which these panels take, found {ty}", ty.dtype))
 }

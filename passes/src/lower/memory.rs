@@ -13,7 +13,7 @@ use super::lowering::Lowering;
 
 impl Lowering<'_> {
     pub(super) fn buffer(&mut self, name: &str, ty: Type, place: Place) -> BufferId {
-        self.program.buffers.push(Buffer { name: name.to_owned(), ty, place });
+        self.program.buffers.push(Buffer::new(name, ty, place));
         BufferId(self.program.buffers.len() as u32 - 1)
     }
 

@@ -218,7 +218,7 @@ impl<'p> Again<'p> {
     /// Scratch memory like that of a buffer.
     fn buffer(&mut self, like: BufferId) -> BufferId {
         let buffer = &self.program.buffers[like.0 as usize];
-        self.new.push(Buffer { name: buffer.name.clone(), ty: buffer.ty.clone(), place: Place::Arena(None) });
+        self.new.push(Buffer { place: Place::Arena(None), ..buffer.clone() });
         BufferId((self.program.buffers.len() + self.new.len()) as u32 - 1)
     }
 
