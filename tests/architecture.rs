@@ -121,6 +121,110 @@ fn ron_is_read_in_the_frontend_alone() {
     assert_eq!(readers, ["frontend"]);
 }
 
+/// Words of those who weigh how work is cut, ordered and shared.
+const WEIGHING: [&str; 13] = [
+    "blocking",
+    "cheap",
+    "cheapest",
+    "cost",
+    "costs",
+    "cycles",
+    "flops",
+    "footprint",
+    "pays",
+    "thread",
+    "threads",
+    "tuning",
+    "work",
+];
+
+/// Where code generation has one of them all the same, by what the name of the file begins with.
+const HAS: [(&str, &str); 4] = [
+    // By the one formula for a point of a tile its sums are given registers.
+    ("wide/types/blocks.rs", "work"),
+    // Those that compile.
+    ("image/kernels.rs", "threads"),
+    // C programs may bring theirs.
+    ("artefacts/header/", "thread"),
+    ("artefacts/header/", "threads"),
+];
+
+/// Numbers of the emitters that nobody chooses: of processors, of names, and of what is exact.
+const GIVEN: [&str; 17] = [
+    "ACCUMULATOR",
+    "EQ",
+    "FIRST",
+    "GE",
+    "GT",
+    "LANES",
+    "LE",
+    "LEAF_NAMESPACE",
+    "LIMIT",
+    "LT",
+    "NE",
+    "ORDERED",
+    "SECOND",
+    "SIZE",
+    "THIRD",
+    "TOGETHER",
+    "UNORDERED",
+];
+
+/// The files in a folder, by their names from there on, without comments and tests.
+fn sources(folder: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![String::new()];
+    while let Some(inside) = folders.pop() {
+        for entry in fs::read_dir(folder.join(&inside)).unwrap() {
+            let entry = entry.unwrap();
+            let name = format!("{inside}{}", entry.file_name().to_str().unwrap());
+            if entry.path().is_dir() {
+                folders.push(name + "/");
+            } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
+                let text = fs::read_to_string(entry.path()).unwrap();
+                let text = text.split("\n#[cfg(test)]").next().unwrap_or("");
+                let lines = text.lines().map(|line| line.split("//").next().unwrap_or(line));
+                found.push((name, lines.collect::<Vec<_>>().join("\n")));
+            }
+        }
+    }
+    found
+}
+
+/// How work is cut, in which order it is done, and what threads share stands in the program.
+#[test]
+fn code_generation_chooses_registers_and_instructions_only() {
+    let files = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("codegen/src"));
+    assert!(files.len() > 80, "{}", files.len());
+    let mut seen = HAS.map(|_| false);
+    let mut given = GIVEN.map(|_| false);
+    for (name, text) in &files {
+        for word in text.split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_lowercase) {
+            let may = HAS.iter().position(|(file, has)| name.starts_with(file) && word == *has);
+            may.into_iter().for_each(|at| seen[at] = true);
+            assert!(may.is_some() || !WEIGHING.contains(&word.as_str()), "codegen/src/{name} names `{word}`");
+        }
+        if !name.starts_with("portable/") && !name.starts_with("wide/") {
+            continue;
+        }
+        // What emitters choose stands in one file.
+        for line in text.lines().filter_map(|line| line.split_once("const ").map(|(_, rest)| rest)) {
+            let Some((constant, kind)) = line.split_once(": ") else { continue };
+            let number = ["u8", "u16", "u32", "u64", "usize", "i8", "i16", "i32", "i64", "f32", "f64"];
+            if number.iter().any(|number| kind.starts_with(&format!("{number} ="))) {
+                let at = GIVEN.iter().position(|given| *given == constant);
+                let at = at.unwrap_or_else(|| panic!("`{constant}` stands in {name}, not in limits.rs"));
+                given[at] = true;
+            }
+        }
+    }
+    assert_eq!((seen, given), (HAS.map(|_| true), GIVEN.map(|_| true)), "what is allowed is there");
+    // The one formula, and nothing else of what counts work.
+    let blocks = files.iter().find(|(name, _)| name == HAS[0].0).map_or("", |(_, text)| text.as_str());
+    let uses: Vec<&str> = blocks.lines().filter(|line| line.contains("work")).collect();
+    assert_eq!(uses, ["use brolga_ir::program::work::point;"]);
+}
+
 /// The compiler and the runtime have an enumeration each, as neither sees the other.
 #[test]
 fn element_types_have_one_name_and_size() {

@@ -43,6 +43,13 @@ pub(crate) const COLUMN_ROUND: usize = 16;
 /// Statements of a strip that is written for each of these iterations, at most.
 pub(crate) const COLUMN_STATEMENTS: usize = 8;
 
+/// The most reduction loops that a tile has code for, once those that continue each other are merged: each has a counter in a
+/// register.
+pub(crate) const MOST_LOOPS: usize = 4;
+
+/// Words of the table that an epilogue uses, at most: each has a register.
+pub(crate) const MOST_WORDS: usize = 7;
+
 /// Points of a tile's innermost reduction loop that are written out.
 pub(crate) const POINT_UNROLL: usize = 4;
 

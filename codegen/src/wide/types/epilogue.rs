@@ -2,9 +2,6 @@
 
 use super::operations::Binary;
 
-/// Words of the table that an epilogue uses, at most: each has a register.
-pub(crate) const MOST_WORDS: usize = 7;
-
 /// The elements of a parameter that belong to those of the tile.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Stream {

@@ -4,14 +4,11 @@ use brolga_ir::DType;
 use brolga_ir::program::{Tile, TileLoop};
 
 use super::epilogue::SumOp;
+use crate::limits::MOST_LOOPS;
 use crate::portable::merge_loops;
 
 /// Bytes of an element.
 pub(crate) const SIZE: i64 = 4;
-
-/// The most reduction loops that a tile has code for, once those that continue each other are merged: each has a counter in a
-/// register.
-pub(crate) const MOST_LOOPS: usize = 4;
 
 /// A tile, and the words with bytes to add that say where its panels lie.
 #[derive(Debug)]

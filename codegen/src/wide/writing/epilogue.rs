@@ -11,7 +11,8 @@ use brolga_ir::program::{Expr, Stmt, Tile, ValueId};
 use brolga_ir::scalar::{Scalar, ScalarOp};
 
 use super::writer::Writer;
-use crate::wide::types::epilogue::{MOST_WORDS, OtherOperand, Stream, SumOp};
+use crate::limits::MOST_WORDS;
+use crate::wide::types::epilogue::{OtherOperand, Stream, SumOp};
 use crate::wide::types::operations::Binary;
 use crate::wide::types::tile::fits;
 

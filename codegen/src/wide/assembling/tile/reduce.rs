@@ -6,11 +6,11 @@ use brolga_ir::program::TileLoop;
 use super::super::bf16;
 use super::super::instructions::Asm;
 use super::emission::{Emission, imm};
-use crate::limits::{LINE, POINT_UNROLL};
+use crate::limits::{LINE, MOST_LOOPS, POINT_UNROLL};
 use crate::wide::types::blocks::{RegisterBlock, broadcasts, cells};
 use crate::wide::types::operands::registers::*;
 use crate::wide::types::operands::{Gpr64, byte_ptr, dword_bcst, dword_ptr};
-use crate::wide::types::tile::{MOST_LOOPS, SIZE};
+use crate::wide::types::tile::SIZE;
 
 /// Counters of the reduction loops, outermost first.
 const COUNTERS: [Gpr64; MOST_LOOPS] = [rax, rcx, r10, r11];
