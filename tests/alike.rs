@@ -7,7 +7,7 @@ use std::path::Path;
 use brolga::Tensor;
 use brolga::runtime::{read_tensors, write_tensors};
 
-use crate::cli::{bad, folder, good};
+use crate::cli::{bad, folder, good, run};
 
 const MODEL: &str = "Model(
     inputs: { \"x\": \"f32[batch, 3, 2, 2]\", \"label\": \"i32[batch]\", \"y\": \"f32[batch, 4]\" },
@@ -59,6 +59,34 @@ const COMMANDS: [&str; 5] = [
     "evaluate m.ron --weights w.safetensors --data IN --all --json",
     "eval all.ir --inputs IN --outputs OUT",
 ];
+
+/// Bytes are no pictures, which are read from 0 to 1: they are taken as they are, and that is said.
+#[test]
+fn bytes_of_an_image_are_told() {
+    let folder = folder();
+    let at = folder.path();
+    std::fs::write(at.join("m.ron"), MODEL).unwrap();
+    let label = Tensor::from_slice(&[6], &[0i32; 6]).unwrap();
+    let y = Tensor::from_slice(&[6, 4], &[0f32; 24]).unwrap();
+    for (most, told) in [(1u8, false), (200, true)] {
+        let mut x = [0u8; 72];
+        x[5] = most;
+        let x = Tensor::from_slice(&[6, 3, 2, 2], &x).unwrap();
+        write_tensors(at.join("in.npz"), &[("x", x.view()), ("label", label.view()), ("y", y.view())])
+            .unwrap();
+        for line in ["step m.ron --inputs in.npz", "run m.ron --entry all --inputs in.npz --outputs out.npz"]
+        {
+            let output = run(at, line);
+            let notes = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{notes}");
+            assert_eq!(
+                notes.contains("note: `x` has bytes of up to 200, which are taken as they are"),
+                told,
+                "{notes}"
+            );
+        }
+    }
+}
 
 #[test]
 fn every_command_reads_the_same_shapes() {

@@ -97,6 +97,7 @@ pub fn read_inputs(file: Option<InputFile<'_>>, inputs: &[Input]) -> Result<Vec<
             );
             return Err(Error::new(ErrorKind::Name, message));
         };
+        note_bytes(input, &tensor);
         let tensor = tensor.for_input(input.dtype, &input.dims);
         let tensor = tensor.map_err(|e| e.within(format!("input `{}`", input.name)))?;
         found.push((input.name.clone(), tensor));
@@ -105,6 +106,22 @@ pub fn read_inputs(file: Option<InputFile<'_>>, inputs: &[Input]) -> Result<Vec<
         errln!("note: `{name}` of `{}` is not used", path.shown());
     }
     Ok(found)
+}
+
+/// Says where an image is given as bytes: they are taken as they are, while pictures are read from 0 to 1.
+fn note_bytes(input: &Input, tensor: &Tensor) {
+    let is_image = input.dims.len() > 2 && matches!(input.dtype, DType::F32 | DType::F64);
+    if !is_image || tensor.dtype() != DType::U8 {
+        return;
+    }
+    let most = tensor.bytes().iter().copied().max().unwrap_or(0);
+    if most > 1 {
+        errln!(
+            "note: `{}` has bytes of up to {most}, which are taken as they are; pictures are read from 0 to 1: if the model was \
+             trained on those, divide by 255",
+            input.name
+        );
+    }
 }
 
 /// Whether an input of an entry point for this batch has a part for each sample; others, such as a scalar, are one for all.
