@@ -200,10 +200,14 @@ impl Destinations {
     /// A file of about so many bytes that will be written.
     ///
     /// # Errors
-    /// A name that promises another format; a folder, a folder that is not there or takes no files, a disk that is full; two
+    /// A name that promises another format, or stands for standard output; a folder, a folder that is not there or takes no files, a disk that is full; two
     /// options that name one file; a file that is there and of another kind, read-only, or an input.
     pub fn writes(&mut self, option: &'static str, file: &Path, what: Written, bytes: usize) -> Result<()> {
         let shown = file.shown();
+        if file == Path::new("-") {
+            let message = "takes a file, and `-` is none: only text goes to standard output; a file of that name is `./-`";
+            return Err(refused(format!("{option} {message}")));
+        }
         if !self.force {
             check_ending(option, file, what)?;
         }

@@ -61,8 +61,12 @@ impl Given {
                 None => (&*text, None),
             };
             let option = all().find(|option| option.name == name);
-            let option =
-                option.ok_or_else(|| Error::unknown("option", name, all().map(|option| option.name)))?;
+            let option = option.ok_or_else(|| match name {
+                "--save" if all().any(|option| option.name == "--outputs") => {
+                    refused("--save says where `train` puts weights; where answers go, --outputs says")
+                }
+                _ => Error::unknown("option", name, all().map(|option| option.name)),
+            })?;
             if given.has(option.name) {
                 return Err(refused(format!("{name} is given twice")));
             }
@@ -168,6 +172,11 @@ mod tests {
     fn mistakes_are_told() {
         let wrong = |arguments: &[&str]| read(arguments).unwrap_err().to_string();
         assert_eq!(wrong(&["--output", "x"]), "there is no option `--output`; did you mean `--outputs`?");
+        // No other name is meant, though others are near.
+        assert_eq!(
+            wrong(&["--save=x"]),
+            "--save says where `train` puts weights; where answers go, --outputs says"
+        );
         assert_eq!(wrong(&["--outputs"]), "--outputs needs a value: --outputs FILE");
         assert_eq!(wrong(&["--json=1"]), "--json takes no value");
         assert_eq!(wrong(&["--json", "--json"]), "--json is given twice");

@@ -302,6 +302,12 @@ fn what_cannot_be_written_to_is_refused_before_the_work() {
             assert!(row, "`{command} {option}` needs a row");
         }
     }
+    // Standard output is no place for arrays, nor for what else is written.
+    let folders = ["--checkpoint", "--predictions"];
+    for (_, option, command) in commands.iter().filter(|row| !folders.contains(&row.1)) {
+        let errors = bad(at, &format!("{command} {option} - --force"));
+        assert!(errors.contains("takes a file, and `-` is none"), "{command} {option}: {errors}");
+    }
     for (_, option, command) in commands {
         for name in ["pipe", "socket", &*long] {
             for force in ["", " --force"] {
