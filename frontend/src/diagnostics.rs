@@ -176,12 +176,14 @@ impl Diagnostics {
     }
 
     /// `Ok(value)` if nothing was found, else the mistakes sorted by place.
-    pub fn into_result<T>(mut self, value: T) -> Result<T, Diagnostics> {
-        if self.list.is_empty() {
-            return Ok(value);
-        }
+    pub fn into_result<T>(self, value: T) -> Result<T, Diagnostics> {
+        if self.list.is_empty() { Ok(value) } else { Err(self.sorted()) }
+    }
+
+    /// The mistakes sorted by place.
+    pub(crate) fn sorted(mut self) -> Diagnostics {
         self.list.sort_by_key(|diagnostic| (diagnostic.0.span.start, diagnostic.0.span.end));
-        Err(self)
+        self
     }
 
     /// All mistakes with source excerpts; `color` for a terminal.

@@ -117,7 +117,10 @@ impl Model {
 
     /// The table of layers alone, in training or not; nothing where they have mistakes.
     pub(crate) fn rows(&self, settings: &Settings, train: bool) -> Option<Vec<LayerRow>> {
-        let set = settings::check(&self.tree, settings).ok()?;
+        let (set, mistakes) = settings::check(&self.tree, settings);
+        if !mistakes.is_empty() {
+            return None;
+        }
         let model = Configured { tree: &self.tree, settings, set: &set };
         with_names(|names| entry::build_rows(model, train, names))
     }
@@ -263,9 +266,19 @@ fn build_all(
     settings: &Settings,
     known: Option<&Instance>,
 ) -> Result<Instance, Diagnostics> {
-    let set = settings::check(tree, settings)?;
+    let (set, mut mistakes) = settings::check(tree, settings);
     let model = Configured { tree, settings, set: &set };
-    with_names(|names| build_entries(model, known, names))
+    // Defaults stand for values that are wrong, so that what is wrong besides is found too; nothing stands for a variant.
+    if !settings::has_variant(tree, settings) {
+        return Err(mistakes);
+    }
+    match with_names(|names| build_entries(model, known, names)) {
+        Ok(instance) => mistakes.into_result(instance),
+        Err(others) => {
+            mistakes.extend(others);
+            Err(mistakes.sorted())
+        }
+    }
 }
 
 /// Builds the graphs of each entry point, and puts together what they have learnt: state, layers, sizes, places.

@@ -289,6 +289,8 @@ fn settings() {
     for (name, settings) in cases {
         let _ = write!(table, "==== {name}\n{}\n\n", report(&text, &settings));
     }
+    let both = report(&text.replace("\"it\"", "\"itt\""), &Settings::default().with("widht", "2"));
+    let _ = write!(table, "==== an unknown parameter, and a mistake in the model\n{both}\n\n");
     insta::assert_snapshot!(table);
 }
 

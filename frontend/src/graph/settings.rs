@@ -80,16 +80,19 @@ pub(crate) fn parameter_values(
     values
 }
 
-/// Checks the choices against the model; gives the values of `set`.
-pub(crate) fn check(tree: &ModelTree, settings: &Settings) -> Result<Vec<(String, Val)>, Diagnostics> {
+/// Whether the model has the variant that is chosen, if one is.
+pub(crate) fn has_variant(tree: &ModelTree, settings: &Settings) -> bool {
+    let known = |variant: &String| tree.variants.iter().any(|known| known.name.value == *variant);
+    settings.variant.as_ref().is_none_or(known)
+}
+
+/// Checks the choices against the model; gives the values of `set` that are right, and what is wrong.
+pub(crate) fn check(tree: &ModelTree, settings: &Settings) -> (Vec<(String, Val)>, Diagnostics) {
     let mut diagnostics = Diagnostics::default();
     let general = |message: String| Diagnostic::general(&tree.source, message);
-    if let Some(variant) = &settings.variant {
-        let names = || tree.variants.iter().map(|variant| variant.name.value.as_str());
-        if !names().any(|name| name == variant) {
-            let diagnostic = general(format!("the model has no variant `{variant}`"));
-            diagnostics.push(diagnostic.suggest(variant, names()));
-        }
+    if let Some(variant) = settings.variant.as_ref().filter(|_| !has_variant(tree, settings)) {
+        let names = tree.variants.iter().map(|variant| variant.name.value.as_str());
+        diagnostics.push(general(format!("the model has no variant `{variant}`")).suggest(variant, names));
     }
     let mut values = Vec::new();
     for (name, text) in &settings.set {
@@ -109,7 +112,7 @@ pub(crate) fn check(tree: &ModelTree, settings: &Settings) -> Result<Vec<(String
             }
         }
     }
-    diagnostics.into_result(values)
+    (values, diagnostics)
 }
 
 /// What a parameter with this default must be, if the value is something else. What is not known is
