@@ -10,6 +10,7 @@ pub mod cse;
 pub mod dce;
 pub mod fold;
 pub mod grad;
+pub mod hoist;
 pub mod pooling;
 pub mod simplify;
 pub(crate) mod windowed;

@@ -1,8 +1,8 @@
 //! What passes between a node and its regions: parameters and results, of which some are chosen.
 
 use brolga_ir::ops::{Cond, Op, RegionOp, Role, Scan, While};
-use brolga_ir::{Graph, GraphError, NodeId, Value};
-use rustc_hash::FxHashMap;
+use brolga_ir::{Graph, GraphError, NodeId, Type, Value};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// A node with regions that other passes than `fuse` have made: all regions have the same parameters, and those that give
 /// results the same outputs. Parameters and outputs begin with the carries, parameters go on with slices.
@@ -132,5 +132,26 @@ impl Selection {
             new.add_output(&output.name, Role::Data, value);
         }
         Ok(new)
+    }
+}
+
+/// A parameter behind those that a region has, with a name of its own.
+pub(crate) fn new_parameter(region: &mut Graph, prefix: &str, ty: &Type) -> Value {
+    let names: FxHashSet<&str> =
+        region.parameters().iter().filter_map(|&id| region.parameter(id)).map(|p| p.name.as_str()).collect();
+    let name = new_name(&names, prefix);
+    region.add_parameter(&name, Role::Data, ty.clone())
+}
+
+/// The first of `prefix0`, `prefix1`, … that is not taken.
+fn new_name(taken: &FxHashSet<&str>, prefix: &str) -> String {
+    // Progress: one of as many names as are taken, and one more, is free.
+    let mut number = 0;
+    loop {
+        let name = format!("{prefix}{number}");
+        if !taken.contains(name.as_str()) {
+            return name;
+        }
+        number += 1;
     }
 }
