@@ -1,6 +1,7 @@
 //! Into which blocks the terms of a sum and the columns of a result are cut.
 
 use brolga_ir::index::Index;
+use brolga_ir::program::Panels;
 
 use super::blocking::panels::EVEN;
 use super::blocking::plan::CHANNELS;
@@ -33,17 +34,15 @@ impl Cut {
     }
 }
 
-/// Output channels in blocks: of so many if that is chosen, else of 16, or 24 if nothing is left over then.
+/// Output channels of a block: so many if that is chosen, else 16, or 24 if nothing is left over then; all if they are fewer.
+pub(crate) fn column_block(outputs: usize, chosen: Option<usize>) -> usize {
+    let even = || EVEN.into_iter().find(|&width| outputs.is_multiple_of(width));
+    chosen.or_else(even).unwrap_or(if outputs <= EVEN[1] { outputs } else { EVEN[0] })
+}
+
+/// Output channels in such blocks.
 pub(crate) fn column_blocks(outputs: usize, chosen: Option<usize>) -> Vec<Cut> {
-    if let Some(width) = chosen {
-        return blocks_of(outputs, width);
-    }
-    let even = EVEN.into_iter().find(|&width| outputs.is_multiple_of(width));
-    match even {
-        Some(width) => vec![Cut { first: 0, width, count: outputs / width }],
-        None if outputs <= EVEN[1] => vec![Cut::whole(outputs)],
-        None => blocks_of(outputs, EVEN[0]),
-    }
+    blocks_of(outputs, column_block(outputs, chosen))
 }
 
 /// Whole blocks and a rest.
@@ -59,10 +58,26 @@ pub(crate) fn count(cuts: &[Cut]) -> usize {
     cuts.iter().map(|cut| cut.count).sum()
 }
 
-/// Input channels in blocks; `area`: kernel positions. Only where there is one may the blocks be others than the numeric
+/// Input channels of a block; `area`: kernel positions. Only where there is one may the blocks be others than the numeric
 /// plan's: about `depth` channels then.
+pub(crate) fn channel_block(area: usize, depth: usize) -> usize {
+    if area == 1 { depth } else { CHANNELS }
+}
+
+/// Input channels in such blocks.
 pub(crate) fn channel_blocks(channels: usize, area: usize, depth: usize) -> Vec<Cut> {
-    blocks_of(channels, if area == 1 { depth } else { CHANNELS })
+    blocks_of(channels, channel_block(area, depth))
+}
+
+/// The columns of panels: runs of equal blocks, and where the first of each begins among the elements of a group.
+pub(crate) fn panel_columns(panels: &Panels) -> Vec<(Cut, usize)> {
+    let begin = |cut: Cut| (cut, cut.first / panels.columns * panels.block(panels.columns));
+    blocks_of(panels.dims[3], panels.columns).into_iter().map(begin).collect()
+}
+
+/// Their terms.
+pub(crate) fn panel_terms(panels: &Panels) -> Vec<Cut> {
+    blocks_of(panels.dims[2], panels.terms)
 }
 
 /// Blocks of terms in runs of equal ones. The last block, which ends the sums, stands alone, and so does the first one, if
@@ -114,6 +129,7 @@ mod tests {
         assert_eq!(column_blocks(72, None), cuts(&[(0, 24, 3)]));
         assert_eq!(column_blocks(20, None), cuts(&[(0, 20, 1)]));
         assert_eq!(column_blocks(40, None), cuts(&[(0, 16, 2), (32, 8, 1)]));
+        assert_eq!(column_blocks(0, None), cuts(&[]));
     }
 
     #[test]

@@ -63,8 +63,8 @@ pub(in crate::lower) fn merged(axes: Vec<Positions>) -> Vec<Positions> {
     result
 }
 
-/// The panels of weights that every box meets.
-pub(super) struct Panels {
+/// The panels of weights that every box meets: how many, and of what size.
+pub(super) struct PanelsOfBox {
     pub count: usize,
     /// Weights of one.
     pub weights: usize,
@@ -101,7 +101,7 @@ impl Lowering<'_> {
         &self,
         tiling: Tiling,
         axes: impl DoubleEndedIterator<Item = &'w Window> + Clone,
-        each: &Panels,
+        each: &PanelsOfBox,
     ) -> Vec<Chunks> {
         let mut chunks = boxes(axes.clone(), tiling.rows);
         if tiling.fixed || !self.is_shared() {

@@ -15,13 +15,14 @@ use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Panel, Tile, TileLoop};
 
 use super::borders::together;
-use super::boxes::{Panels, Positions, box_of, for_each_kind, merged, positions};
+use super::boxes::{PanelsOfBox, Positions, box_of, for_each_kind, merged, positions};
 use super::epilogue::{Epilogue, Patch, RESULT, Rows, Span, store_sums};
 use super::image::{Image, Planes};
+use super::packing::Packed;
 use super::product::Product;
 use super::taps::{TapAxis, Taps, close_taps, open_taps};
 use crate::facts::blocking::direct::FEW_SETS;
-use crate::facts::blocks::{Cut, channel_blocks, column_blocks, count, runs};
+use crate::facts::blocks::{Cut, count, panel_columns, panel_terms, runs};
 use crate::facts::windows::{Chunks, Group, Segment, Window};
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering};
@@ -41,8 +42,7 @@ struct Correlation<'a> {
     axes: Vec<Positions>,
     /// The image; or a copy of it, see [`Lowering::correlated`].
     source: Image,
-    /// Panels of weights.
-    packed: Location,
+    packed: Packed,
 }
 
 impl Correlation<'_> {
@@ -62,7 +62,7 @@ impl Correlation<'_> {
     /// lie in few sets of the first-level cache, where they drive each other out.
     fn sums_apart(&self, chunks: &[Chunks]) -> Option<usize> {
         let [axis] = self.axes.as_slice() else { return None };
-        let blocks = count(&channel_blocks(self.product.shape.channels, 1, self.product.tiling.depth));
+        let blocks = count(&panel_terms(&self.packed.panels));
         let few_sets = axis.target % FEW_SETS == 0;
         (axis.window.is_identity() && blocks > 1 && few_sets).then_some(chunks[0].length)
     }
@@ -76,10 +76,8 @@ impl Lowering<'_> {
         let (source, windows) = self.correlated(product);
         let axes = merged(positions(&windows, &product.result, &source.positions));
         let all = Correlation { product, axes, source, packed };
-        let mut start = 0;
-        for cut in column_blocks(shape.outputs, product.tiling.columns) {
+        for (cut, start) in panel_columns(&packed.panels) {
             self.correlate_columns(&all, cut, start);
-            start += cut.extent() * shape.channels * shape.area();
         }
     }
 
@@ -107,15 +105,15 @@ impl Lowering<'_> {
         let extents = |of: fn(&Window) -> usize| axes.iter().map(|axis| of(&axis.window)).product::<usize>();
         let (inputs, outputs) = (extents(|window| window.input), extents(|window| window.output));
         let by_rows = self.is_by_rows(inputs * shape.channels + outputs * shape.outputs, shape.weights());
-        let panel = shape.channels * shape.area() * columns.width;
-        let panels = Panels { count: shape.groups * columns.count, weights: panel, by_rows };
+        let panel = all.packed.panels.block(columns.width);
+        let panels = PanelsOfBox { count: shape.groups * columns.count, weights: panel, by_rows };
         let images = if tiling.fixed { None } else { together(axes, shape.channels, shape.outputs) };
         let windows = axes.iter().map(|axis| &axis.window);
         let chunks = images.unwrap_or_else(|| self.boxes(tiling, windows, &panels));
-        let mut params = vec![source.location, all.packed, product.target];
+        let mut params = vec![source.location, all.packed.location, product.target];
         let mut c = product.composer(self.graph);
         c.k.param(shape.dtype, source.len, Access::Read);
-        c.k.param(product.weights.stored, shape.groups * shape.weights(), Access::Read);
+        all.packed.param(&mut c.k);
         c.k.param(shape.dtype, product.result.elements(), Access::ReadWrite);
         if let Some(epilogue) = product.epilogue {
             epilogue.parameters(&mut c, &mut params);
@@ -131,7 +129,10 @@ impl Lowering<'_> {
             chunks: &chunks,
             at: &at,
             source: group.scale(shape.channels as i64 * source.channel).plus(source.offset),
-            panel: group.scale(shape.weights() as i64).add(&column.scale(panel as i64)).plus(start as i64),
+            panel: group
+                .scale(all.packed.panels.group() as i64)
+                .add(&column.scale(panel as i64))
+                .plus(start as i64),
             channel: group.scale(shape.outputs as i64).add(&columns.start(&column)),
             width: columns.width,
             sums,
@@ -193,7 +194,7 @@ impl GridPoint<'_, '_> {
         if bare {
             self.clear(c, groups, &corner);
         }
-        let runs = runs(channel_blocks(shape.channels, area, product.tiling.depth), !bare);
+        let runs = runs(panel_terms(&self.all.packed.panels), !bare);
         for (number, run) in runs.iter().enumerate() {
             let channel = run.start(&Index::var(c.k.open_for(run.count)));
             let last = number + 1 == runs.len();

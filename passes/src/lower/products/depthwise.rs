@@ -30,9 +30,9 @@ impl Lowering<'_> {
         let axes = positions(&shape.windows, result, &source.positions);
         let chunks = boxes(axes.iter().map(|axis| &axis.window), product.tiling.rows);
         let mut c = product.composer(self.graph);
-        let mut params = vec![source.location, packed, product.target];
+        let mut params = vec![source.location, packed.location, product.target];
         c.k.param(shape.dtype, source.len, Access::Read);
-        c.k.param(shape.dtype, channels * shape.area(), Access::Read);
+        packed.param(&mut c.k);
         c.k.param(shape.dtype, result.elements(), Access::ReadWrite);
         if let Some(epilogue) = product.epilogue {
             epilogue.parameters(&mut c, &mut params);

@@ -15,10 +15,10 @@ use super::boxes::{for_each_kind, positions};
 use super::depthwise::Depthwise;
 use super::epilogue::{Epilogue, Patch, Span};
 use super::image::Image;
-use super::packing::Weights;
+use super::packing::{Packed, Weights};
 use super::shape::Shape;
 use super::tiling::Tiling;
-use crate::facts::blocks::{Cut, column_blocks};
+use crate::facts::blocks::{Cut, panel_columns};
 use crate::facts::expansion::Pair;
 use crate::facts::windows::{Group, Window};
 use crate::lower::regions::compose::Composer;
@@ -82,17 +82,14 @@ impl Lowering<'_> {
         let expansion = Expansion {
             pair: &pair,
             source: &source,
-            stored: pointwise.stored,
             packed,
             result,
             inner: Epilogue { body: graph, name, root: inner, target, operands: &read, outputs: &between },
             outer: Epilogue { body: graph, name, root, target, operands: &rest, outputs },
         };
-        let mut start = 0;
-        for cut in column_blocks(pair.channels, tiling.columns) {
+        for (cut, start) in panel_columns(&packed[0].panels) {
             let (kernel, params) = expansion.kernel(cut, start);
             self.call(kernel, params, roots[1]);
-            start += cut.extent() * pair.inputs;
         }
         Ok(true)
     }
@@ -101,11 +98,10 @@ impl Lowering<'_> {
 /// A pair that is being lowered.
 struct Expansion<'a> {
     pair: &'a Pair,
-    /// What the first convolution reads, and what its weights are stored as.
+    /// What the first convolution reads.
     source: &'a Image,
-    stored: DType,
     /// The weights of both.
-    packed: [Location; 2],
+    packed: [Packed; 2],
     result: &'a Type,
     /// What follows either of them.
     inner: Epilogue<'a>,
@@ -130,17 +126,17 @@ impl Expansion<'_> {
     fn kernel(&self, cut: Cut, start: usize) -> (Kernel, Vec<Location>) {
         let Expansion { pair, source, result, .. } = *self;
         let width = cut.width;
-        let [rows, columns] = pair.windows;
+        let [_, columns] = pair.windows;
         let dtype = result.dtype;
         let mut c = Composer::new(self.inner.body, self.inner.name);
-        let mut params = vec![source.location, self.packed[0], self.outer.target];
+        let mut params = vec![source.location, self.packed[0].location, self.outer.target];
         c.k.param(dtype, source.len, Access::Read);
-        c.k.param(self.stored, pair.inputs * pair.channels, Access::Read);
+        self.packed[0].param(&mut c.k);
         c.k.param(dtype, result.elements(), Access::ReadWrite);
         self.outer.parameters(&mut c, &mut params);
         self.inner.operands(&mut c, &mut params);
-        let weights = c.k.param(dtype, rows.kernel * columns.kernel * pair.channels, Access::Read);
-        params.push(self.packed[1]);
+        let weights = self.packed[1].param(&mut c.k);
+        params.push(self.packed[1].location);
         let chunks =
             [Window::identity(pair.batch).chunks(1), pair.chunks(width), columns.chunks(columns.output)];
         // Blocks of channels follow each other, so that they find the rows that all of them read in the cache.
@@ -151,7 +147,7 @@ impl Expansion<'_> {
         let line = columns.input * width;
         let band = c.k.local(dtype, most * line);
         let channel = cut.start(&block);
-        let panel = block.scale((width * pair.inputs) as i64).plus(start as i64);
+        let panel = block.scale(self.packed[0].panels.block(width) as i64).plus(start as i64);
         let axes = positions(&pair.windows, result, &[0, line as i64, width as i64]);
         for_each_kind(&mut c, &chunks, &at, &mut |c, groups| {
             let (low, many) = seen(groups[1]);

@@ -1,7 +1,7 @@
 //! Weights of convolutions and products, packed into panels: in `prepare` where they are fixed, else in each call.
 
 use brolga_ir::index::Index;
-use brolga_ir::program::{Access, ValueId};
+use brolga_ir::program::{Access, Panels, ValueId};
 use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{DType, NodeId, Type};
 
@@ -9,7 +9,8 @@ use super::access::StridedAccess;
 use super::shape::Shape;
 use super::tiling::Tiling;
 use crate::facts::blocking::panels::PACKED_ROWS;
-use crate::facts::blocks::{Cut, channel_blocks, column_blocks};
+use crate::facts::blocks::{Cut, channel_block, column_block, panel_columns, panel_terms};
+use crate::facts::windows::Window;
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::{Location, Lowering};
 
@@ -51,42 +52,76 @@ impl Weights {
     }
 }
 
-impl Weights {
-    /// Panels for a run of blocks of columns, which begin at `base`, and for one of blocks of terms: from a kernel's first
-    /// parameter to its second.
-    fn pack(&self, k: &mut KernelBuilder, shape: &Shape, columns: Cut, terms: Cut, base: usize) {
-        let (area, width, inner) = (shape.area(), columns.width, terms.width);
-        let group = Index::var(k.open_for(shape.groups));
+/// A request for packed weights.
+pub(super) struct Packing<'a> {
+    /// The name of the kernel that packs them.
+    pub name: &'static str,
+    pub weights: &'a Weights,
+    /// The type of the weights, and what they are stored as.
+    pub dtype: DType,
+    pub stored: DType,
+    /// How they are to lie.
+    pub panels: Panels,
+    /// The product that they are packed for.
+    pub origin: NodeId,
+}
+
+/// Packed weights: where they are, and what is said where that buffer is declared.
+#[derive(Clone, Copy)]
+pub(super) struct Packed {
+    pub location: Location,
+    pub stored: DType,
+    pub panels: Panels,
+}
+
+/// The parameters of a kernel that packs weights.
+pub(super) const WEIGHTS: usize = 0;
+pub(super) const PANELS: usize = 1;
+
+impl Packed {
+    /// Declares the parameter of a kernel that reads them.
+    pub fn param(&self, k: &mut KernelBuilder) -> usize {
+        k.param(self.stored, self.panels.elements(), Access::Read)
+    }
+}
+
+impl Packing<'_> {
+    /// For a run of blocks of columns, which begin at `base` in the panels of a group, and for one of blocks of terms.
+    fn fill(&self, k: &mut KernelBuilder, windows: &[Window], (columns, base): (Cut, usize), terms: Cut) {
+        let Packing { weights, panels, dtype, stored, .. } = *self;
+        let [groups, area, _, _] = panels.dims;
+        let (width, inner) = (columns.width, terms.width);
+        let group = Index::var(k.open_for(groups));
         // Rows of weights that reach across blocks are read a few at a time: a page each.
-        let few = if self.output == 1 && inner.is_multiple_of(PACKED_ROWS) { PACKED_ROWS } else { inner };
+        let few = if weights.output == 1 && inner.is_multiple_of(PACKED_ROWS) { PACKED_ROWS } else { inner };
         let outer = Index::var(k.open_for(terms.count));
         let part = Index::var(k.open_for(inner / few));
         let block = Index::var(k.open_for(columns.count));
         let mut from = group
-            .scale(self.group)
-            .add(&columns.start(&block).scale(self.output))
-            .add(&terms.start(&outer).scale(self.input))
-            .plus(self.offset);
+            .scale(weights.group)
+            .add(&columns.start(&block).scale(weights.output))
+            .add(&terms.start(&outer).scale(weights.input))
+            .plus(weights.offset);
         let mut to = group
-            .scale(shape.weights() as i64)
-            .add(&block.scale((width * shape.channels * area) as i64))
+            .scale(panels.group() as i64)
+            .add(&block.scale(panels.block(width) as i64))
             .add(&terms.start(&outer).scale((area * width) as i64))
             .plus(base as i64);
         let mut rest = area;
-        for (window, &stride) in shape.windows.iter().zip(&self.kernel) {
+        for (window, &stride) in windows.iter().zip(&weights.kernel) {
             rest /= window.kernel.max(1);
             let var = Index::var(k.open_for(window.kernel));
             from = from.add(&var.scale(stride));
-            to = to.add(&var.scale((rest * inner * width) as i64));
+            to = to.add(&var.scale((rest * panels.matrix(inner, width)) as i64));
         }
         let input = part.scale(few as i64).add(&Index::var(k.open_for(few)));
         let output = Index::var(k.open_for(width));
-        from = from.add(&input.scale(self.input)).add(&output.scale(self.output));
+        from = from.add(&input.scale(weights.input)).add(&output.scale(weights.output));
         to = to.add(&input.scale(width as i64)).add(&output);
-        let (value, stored) = (k.load(0, &from, None), self.stored);
-        let value = if stored == shape.dtype { value } else { k.op(ScalarOp::Convert(stored), &[value]) };
-        k.store(1, to, value);
-        (0..6 + shape.windows.len()).for_each(|_| k.close());
+        let value = k.load(WEIGHTS, &from, None);
+        let value = if stored == dtype { value } else { k.op(ScalarOp::Convert(stored), &[value]) };
+        k.store(PANELS, to, value);
+        (0..6 + windows.len()).for_each(|_| k.close());
     }
 }
 
@@ -97,52 +132,65 @@ impl Lowering<'_> {
         self.graph.choice(id).weights.unwrap_or(own)
     }
 
-    /// Weights of a depthwise convolution, `[kernel position][channel]`.
-    pub(super) fn pack_depthwise(&mut self, weights: &Weights, shape: &Shape, id: NodeId) -> Location {
-        let (dtype, channels) = (shape.dtype, shape.groups);
-        let elements = channels * shape.area();
-        let mut k = KernelBuilder::new("pack_weights");
-        let source = k.param(dtype, weights.access.len, Access::Read);
-        let target = k.param(dtype, elements, Access::Write);
-        let (mut from, mut to) = (Index::constant(weights.offset), Index::default());
-        for (window, &stride) in shape.windows.iter().zip(&weights.kernel) {
-            let var = Index::var(k.open_for(window.kernel));
-            from = from.add(&var.scale(stride));
-            to = to.scale(window.kernel as i64).add(&var);
-        }
-        let channel = Index::var(k.open_for(channels));
-        let value = k.load(source, &from.add(&channel.scale(weights.group)), None);
-        let value = weights.rounded(&mut k, value, dtype);
-        k.store(target, to.scale(channels as i64).add(&channel), value);
-        (0..=shape.windows.len()).for_each(|_| k.close());
-        self.packed(weights, k, Type::new(dtype, [elements]), id)
+    /// Weights of a depthwise convolution, one panel of `[kernel position][channel]`. They are few: what they are rounded to is
+    /// not what is stored.
+    pub(super) fn pack_depthwise(&mut self, weights: &Weights, shape: &Shape, origin: NodeId) -> Packed {
+        let (dtype, channels, area) = (shape.dtype, shape.groups, shape.area());
+        let dims = [1, 1, area, channels];
+        let panels = Panels { dims, terms: area.max(1), columns: channels.max(1), line: 0 };
+        let asked = Packing { name: "pack_weights", weights, dtype, stored: dtype, panels, origin };
+        self.packed(&asked, |k| {
+            let (mut from, mut to) = (Index::constant(weights.offset), Index::default());
+            for (window, &stride) in shape.windows.iter().zip(&weights.kernel) {
+                let var = Index::var(k.open_for(window.kernel));
+                from = from.add(&var.scale(stride));
+                to = to.scale(window.kernel as i64).add(&var);
+            }
+            let channel = Index::var(k.open_for(channels));
+            let value = k.load(WEIGHTS, &from.add(&channel.scale(weights.group)), None);
+            let value = weights.rounded(k, value, dtype);
+            k.store(PANELS, to.scale(channels as i64).add(&channel), value);
+            (0..=shape.windows.len()).for_each(|_| k.close());
+        })
     }
 
-    /// Weights in panels, `[group][block of outputs][block of inputs][kernel position][input][output]`.
+    /// Weights of direct sums, a matrix for each kernel position: blocks of input channels are those of the chain.
     pub(super) fn pack_weights(
         &mut self,
         weights: &Weights,
         shape: &Shape,
         tiling: Tiling,
-        id: NodeId,
-    ) -> Location {
-        let (stored, elements) = (weights.stored, shape.groups * shape.weights());
-        let mut k = KernelBuilder::new("pack_weights");
-        k.param(shape.dtype, weights.access.len, Access::Read);
-        k.param(stored, elements, Access::Write);
-        let mut base = 0;
-        for columns in column_blocks(shape.outputs, tiling.columns) {
-            for terms in channel_blocks(shape.channels, shape.area(), tiling.depth) {
-                weights.pack(&mut k, shape, columns, terms, base);
+        origin: NodeId,
+    ) -> Packed {
+        let panels = Panels {
+            dims: [shape.groups, shape.area(), shape.channels, shape.outputs],
+            terms: channel_block(shape.area(), tiling.depth),
+            columns: column_block(shape.outputs, tiling.columns),
+            line: 0,
+        };
+        let (dtype, stored) = (shape.dtype, weights.stored);
+        let asked = Packing { name: "pack_weights", weights, dtype, stored, panels, origin };
+        self.packed(&asked, |k| {
+            for columns in panel_columns(&panels) {
+                for terms in panel_terms(&panels) {
+                    asked.fill(k, &shape.windows, columns, terms);
+                }
             }
-            base += columns.extent() * shape.channels * shape.area();
-        }
-        self.packed(weights, k, Type::new(stored, [elements]), id)
+        })
     }
 
-    /// What a kernel makes of weights: once for each state where they are fixed.
-    pub(super) fn packed(&mut self, weights: &Weights, k: KernelBuilder, ty: Type, id: NodeId) -> Location {
-        let name = format!("{}:packed", self.graph.node(id).origin.path);
-        self.once(&name, k.finish_kernel(), weights.access.location, ty, id)
+    /// Weights in panels: the one place that makes such a buffer, and says how it lies and as what. It is filled by a kernel of
+    /// two parameters ([`WEIGHTS`], [`PANELS`]), once for each state where the weights are fixed.
+    pub(super) fn packed(&mut self, asked: &Packing<'_>, fill: impl FnOnce(&mut KernelBuilder)) -> Packed {
+        let Packing { name, weights, dtype, stored, panels, origin } = *asked;
+        let ty = Type::new(stored, [panels.elements()]);
+        let mut k = KernelBuilder::new(name);
+        k.param(dtype, weights.access.len, Access::Read);
+        k.param(stored, panels.elements(), Access::Write);
+        fill(&mut k);
+        let name = format!("{}:packed", self.graph.node(origin).origin.path);
+        let location = self.once(&name, k.finish_kernel(), weights.access.location, ty, origin);
+        self.program.buffers[location.buffer.0 as usize].panels = Some(panels);
+        Packed { location, stored, panels }
     }
 }

@@ -20,14 +20,15 @@
 
 use brolga_ir::Type;
 use brolga_ir::index::Index;
-use brolga_ir::program::{Access, Panel, Tile, TileLoop};
+use brolga_ir::program::{Access, Panel, Panels, Tile, TileLoop};
 use brolga_ir::scalar::ScalarOp;
 
 use super::access::apart;
-use super::boxes::{Panels, for_each_kind};
+use super::boxes::{PanelsOfBox, for_each_kind};
 use super::epilogue::{Patch, Rows, Span, store_sums, sum_of};
+use super::packing::{PANELS, Packed, Packing, WEIGHTS};
 use super::product::Product;
-use crate::facts::blocks::{Cut, blocks_of, column_blocks, runs};
+use crate::facts::blocks::{Cut, blocks_of, column_block, panel_columns, runs};
 use crate::facts::windows::Window;
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
@@ -36,7 +37,7 @@ use crate::tuning::Outer;
 
 /// Sums of A, and right operands.
 const SUMS: usize = 4;
-const PANELS: usize = 7;
+const FACTORS: usize = 7;
 /// Halves of rows and terms, or of terms and columns: the quarters 11, 12, 21 and 22.
 const QUARTERS: [(i64, i64); 4] = [(0, 0), (0, 1), (1, 0), (1, 1)];
 
@@ -70,9 +71,10 @@ impl<'a> Halves<'a> {
         }
     }
 
-    /// Elements of the panels of a block of so many columns.
-    fn panels(&self, width: usize) -> usize {
-        PANELS * self.terms * width
+    /// How the right operands lie: `[block of columns][B11, B21, T2, T1, B22, T3, T4][term][column]`, in the order of the products.
+    fn panels(&self) -> Panels {
+        let columns = column_block(self.columns, self.product.tiling.columns);
+        Panels { dims: [1, FACTORS, self.terms, self.columns], terms: self.terms, columns, line: 0 }
     }
 }
 
@@ -95,11 +97,9 @@ impl Lowering<'_> {
     pub(super) fn strassen(&mut self, product: &Product<'_>) {
         let halves = Halves::of(product);
         let sums = self.strassen_sums(&halves);
-        let panels = self.strassen_panels(&halves);
-        let mut start = 0;
-        for cut in column_blocks(halves.columns, product.tiling.columns) {
-            self.strassen_columns(&halves, cut, start, [sums, panels]);
-            start += halves.panels(cut.extent());
+        let packed = self.strassen_panels(&halves);
+        for columns in panel_columns(&packed.panels) {
+            self.strassen_columns(&halves, columns, sums, &packed);
         }
     }
 
@@ -131,59 +131,56 @@ impl Lowering<'_> {
         sums
     }
 
-    /// `[block of columns][B11, B21, T2, T1, B22, T3, T4][term][column]`, in the order of the products.
-    fn strassen_panels(&mut self, halves: &Halves<'_>) -> Location {
+    /// The right operands of the products.
+    fn strassen_panels(&mut self, halves: &Halves<'_>) -> Packed {
         let Halves { product, terms, columns, .. } = *halves;
         let (weights, dtype) = (&product.weights, product.shape.dtype);
-        let ty = Type::new(dtype, [halves.panels(columns)]);
-        let mut k = KernelBuilder::new("strassen_panels");
-        let source = k.param(dtype, weights.access.len, Access::Read);
-        let target = k.param(dtype, ty.elements(), Access::Write);
-        let mut start = 0;
-        for cut in column_blocks(columns, product.tiling.columns) {
-            let block = Index::var(k.open_for(cut.count));
-            let term = Index::var(k.open_for(terms));
-            let lane = Index::var(k.open_for(cut.width));
-            let column = cut.start(&block).add(&lane);
-            let from = term.scale(weights.input).add(&column.scale(weights.output)).plus(weights.offset);
-            let [b11, b12, b21, b22] = QUARTERS.map(|(i, j)| {
-                let half = i * terms as i64 * weights.input + j * columns as i64 * weights.output;
-                let value = k.load(source, &from.plus(half), None);
-                weights.rounded(&mut k, value, dtype)
-            });
-            let t1 = k.op(ScalarOp::Sub, &[b12, b11]);
-            let t2 = k.op(ScalarOp::Sub, &[b22, t1]);
-            let t3 = k.op(ScalarOp::Sub, &[b22, b12]);
-            let t4 = k.op(ScalarOp::Sub, &[b21, t2]);
-            let size = terms * cut.width;
-            let to = block.scale((PANELS * size) as i64).add(&term.scale(cut.width as i64)).add(&lane);
-            for (number, panel) in [b11, b21, t2, t1, b22, t3, t4].into_iter().enumerate() {
-                k.store(target, to.plus((start + number * size) as i64), panel);
+        let (panels, origin) = (halves.panels(), product.origin);
+        let asked = Packing { name: "strassen_panels", weights, dtype, stored: dtype, panels, origin };
+        self.packed(&asked, |k| {
+            for (cut, start) in panel_columns(&panels) {
+                let block = Index::var(k.open_for(cut.count));
+                let term = Index::var(k.open_for(terms));
+                let lane = Index::var(k.open_for(cut.width));
+                let column = cut.start(&block).add(&lane);
+                let from = term.scale(weights.input).add(&column.scale(weights.output)).plus(weights.offset);
+                let [b11, b12, b21, b22] = QUARTERS.map(|(i, j)| {
+                    let half = i * terms as i64 * weights.input + j * columns as i64 * weights.output;
+                    let value = k.load(WEIGHTS, &from.plus(half), None);
+                    weights.rounded(k, value, dtype)
+                });
+                let t1 = k.op(ScalarOp::Sub, &[b12, b11]);
+                let t2 = k.op(ScalarOp::Sub, &[b22, t1]);
+                let t3 = k.op(ScalarOp::Sub, &[b22, b12]);
+                let t4 = k.op(ScalarOp::Sub, &[b21, t2]);
+                let to = block.scale(panels.block(cut.width) as i64).add(&term.scale(cut.width as i64));
+                let to = to.add(&lane).plus(start as i64);
+                for (number, factor) in [b11, b21, t2, t1, b22, t3, t4].into_iter().enumerate() {
+                    k.store(PANELS, to.plus((number * panels.matrix(terms, cut.width)) as i64), factor);
+                }
+                (0..3).for_each(|_| k.close());
             }
-            (0..3).for_each(|_| k.close());
-            start += halves.panels(cut.extent());
-        }
-        self.packed(weights, k, ty, product.origin)
+        })
     }
 
     /// The kernel for a run of blocks of columns of either half, whose panels begin at `start`.
     fn strassen_columns(
         &mut self,
         halves: &Halves<'_>,
-        columns: Cut,
-        start: usize,
-        [sums, panels]: [Location; 2],
+        (columns, start): (Cut, usize),
+        sums: Location,
+        packed: &Packed,
     ) {
         let Halves { product, rows, terms, .. } = *halves;
         let (dtype, width, tiling) = (product.shape.dtype, columns.width, product.tiling);
         let window = Window::identity(rows);
         let by_rows = self.is_by_rows(rows * (terms + halves.columns), terms * halves.columns);
-        let each = Panels { count: columns.count, weights: halves.panels(width), by_rows };
+        let each = PanelsOfBox { count: columns.count, weights: packed.panels.block(width), by_rows };
         let chunks = self.boxes(tiling, [&window].into_iter(), &each);
-        let mut arguments = vec![product.source.location, panels, product.target];
+        let mut arguments = vec![product.source.location, packed.location, product.target];
         let mut c = product.composer(self.graph);
         c.k.param(dtype, product.source.len, Access::Read);
-        c.k.param(dtype, halves.panels(halves.columns), Access::Read);
+        packed.param(&mut c.k);
         c.k.param(dtype, 4 * rows * halves.columns, Access::Write);
         if let Some(epilogue) = product.epilogue {
             epilogue.parameters(&mut c, &mut arguments);
@@ -200,7 +197,7 @@ impl Lowering<'_> {
         let outside = panels_first.then(|| grid(columns.count));
         let at = grid(chunks[0].count);
         let block = outside.unwrap_or_else(|| grid(columns.count));
-        let panel = block.scale(halves.panels(width) as i64).plus(start as i64);
+        let panel = block.scale(packed.panels.block(width) as i64).plus(start as i64);
         let column = columns.start(&block);
         for_each_kind(&mut c, &chunks, std::slice::from_ref(&at), &mut |c, groups| {
             let size = (groups[0].extent, width);

@@ -24,18 +24,19 @@ mod weight_gradient;
 
 use brolga_ir::Type;
 use brolga_ir::index::Index;
-use brolga_ir::program::{Access, Panel, Tile, TileLoop, ValueId};
+use brolga_ir::program::{Access, Panel, Panels, Tile, TileLoop, ValueId};
 
 use self::lanes::Lane;
 use self::transform::{Filter, Side, Target, TileBox, Tiles, apart};
 use super::boxes::{boxes, for_each_kind};
 use super::epilogue::RESULT;
+use super::packing::{PANELS, Packed, Packing, WEIGHTS};
 use super::product::Product;
 use crate::facts::blocking::winograd::{
     EVEN_BOXES, FEWEST_BLOCKS, FEWEST_BOXES, FEWEST_TILES, FEWEST_TILES_OF_MANY_WEIGHTS, LANES, MANY_WEIGHTS,
     MOST_BOXES,
 };
-use crate::facts::blocks::{Cut, blocks_of, column_blocks, starting};
+use crate::facts::blocks::{Cut, blocks_of, column_block, panel_columns, starting};
 use crate::facts::windows::{Chunks, Group, Window};
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
@@ -46,8 +47,9 @@ use crate::tuning::Outer;
 struct Tiled<'a> {
     product: &'a Product<'a>,
     tiles: Tiles<'a>,
-    /// Output channels in panels.
-    panels: Vec<Cut>,
+    /// How the transformed weights lie, a matrix for each position of a tile; and their columns.
+    panels: Panels,
+    blocks: Vec<(Cut, usize)>,
     /// Outputs along the rows and along the columns.
     rows: usize,
     columns: usize,
@@ -79,8 +81,14 @@ impl<'a> Tiled<'a> {
             across,
             chunks: cut,
         };
-        let panels = column_blocks(shape.outputs, tiling.columns);
-        Tiled { product, tiles, panels, rows: rows.output, columns: columns.output }
+        let panels = Panels {
+            dims: [1, filter.area(), shape.channels, shape.outputs],
+            terms: shape.channels.max(1),
+            columns: column_block(shape.outputs, tiling.columns),
+            line: LANES,
+        };
+        let blocks = panel_columns(&panels);
+        Tiled { product, tiles, panels, blocks, rows: rows.output, columns: columns.output }
     }
 
     /// Input channels.
@@ -102,23 +110,9 @@ impl<'a> Tiled<'a> {
         self.tiles.filter.a()
     }
 
-    /// Elements of the transformed weights of some blocks of output channels.
-    fn weights_of(&self, blocks: &[Cut]) -> usize {
-        let of = |cut: &Cut| self.tiles.filter.area() * apart(self.channels() * cut.width) * cut.count;
-        blocks.iter().map(of).sum()
-    }
-
-    /// Elements of the transformed weights.
-    fn weights(&self) -> usize {
-        self.weights_of(&self.panels)
-    }
-
-    /// Where the transformed weights of a block of output channels begin.
-    fn panel(&self, cut: Cut, block: &Index) -> Index {
-        let mut before = self.panels.clone();
-        before.retain(|other| other.first < cut.first);
-        let size = self.weights_of(&[Cut { count: 1, ..cut }]);
-        block.scale(size as i64).plus(self.weights_of(&before) as i64)
+    /// Where the transformed weights of a block of output channels begin, of a run of them that begins there.
+    fn panel(&self, (cut, start): (Cut, usize), block: &Index) -> Index {
+        block.scale(self.panels.block(cut.width) as i64).plus(start as i64)
     }
 
     /// Elements from one position of a tile to the next in a box.
@@ -225,45 +219,44 @@ impl Lowering<'_> {
         };
         if by_boxes {
             let packed = self.transform_weights(&tiled);
-            self.winograd_by_boxes(&tiled, packed);
+            self.winograd_by_boxes(&tiled, &packed);
         } else {
             self.winograd_by_columns(&tiled);
         }
     }
 
-    /// `U[block of outputs][position][input][output] = G g Gᵀ`, in the order in which it is read.
-    fn transform_weights(&mut self, tiled: &Tiled<'_>) -> Location {
-        let (product, elements) = (tiled.product, tiled.weights());
-        let (access, dtype) = (&product.weights.access, product.shape.dtype);
-        let mut k = KernelBuilder::new("winograd_weights");
-        let source = k.param(dtype, access.len, Access::Read);
-        let target = k.param(dtype, elements, Access::Write);
-        let single = tiled.panels.len() == 1;
-        for &cut in &tiled.panels {
-            let mut open = |extent| Index::var(if single { k.open_grid(extent) } else { k.open_for(extent) });
-            let (block, channel) = (&open(cut.count), open(tiled.channels()));
-            let start = &tiled.panel(cut, block);
-            tiled.transform_channel(&mut k, &WeightBlock { source, target, cut, block, start }, &channel);
-            (0..2).for_each(|_| k.close());
-        }
-        let name = format!("{}:winograd", self.graph.node(product.origin).origin.path);
-        let ty = Type::new(dtype, [elements]);
-        self.once(&name, k.finish_kernel(), access.location, ty, product.origin)
+    /// `U[position][input][output] = G g Gᵀ`.
+    fn transform_weights(&mut self, tiled: &Tiled<'_>) -> Packed {
+        let Tiled { product, panels, .. } = *tiled;
+        let (weights, dtype, origin) = (&product.weights, product.shape.dtype, product.origin);
+        let asked = Packing { name: "winograd_weights", weights, dtype, stored: dtype, panels, origin };
+        self.packed(&asked, |k| {
+            let single = tiled.blocks.len() == 1;
+            for &(cut, start) in &tiled.blocks {
+                let mut open =
+                    |extent| Index::var(if single { k.open_grid(extent) } else { k.open_for(extent) });
+                let (block, channel) = (&open(cut.count), open(tiled.channels()));
+                let start = &tiled.panel((cut, start), block);
+                let to = WeightBlock { source: WEIGHTS, target: PANELS, cut, block, start };
+                tiled.transform_channel(k, &to, &channel);
+                (0..2).for_each(|_| k.close());
+            }
+        })
     }
 
     /// One kernel, with a grid of boxes.
-    fn winograd_by_boxes(&mut self, tiled: &Tiled<'_>, weights: Location) {
+    fn winograd_by_boxes(&mut self, tiled: &Tiled<'_>, packed: &Packed) {
         let Tiled { product, tiles, .. } = tiled;
         let dtype = product.shape.dtype;
         let mut c = product.composer(self.graph);
-        let mut arguments = vec![tiles.source.location, weights, product.target];
+        let mut arguments = vec![tiles.source.location, packed.location, product.target];
         c.k.param(dtype, tiles.source.len, Access::Read);
-        c.k.param(dtype, tiled.weights(), Access::Read);
+        packed.param(&mut c.k);
         c.k.param(dtype, product.result.elements(), Access::Write);
         if let Some(epilogue) = product.epilogue {
             epilogue.parameters(&mut c, &mut arguments);
         }
-        let widest = tiled.panels.iter().map(|cut| cut.width).max().unwrap_or(0);
+        let widest = tiled.blocks.iter().map(|(cut, _)| cut.width).max().unwrap_or(0);
         let transformed = c.k.local(dtype, tiled.transformed());
         let products = c.k.local(dtype, tiled.products(widest));
         let line = c.k.local(dtype, tiles.buffer());
@@ -279,9 +272,9 @@ impl Lowering<'_> {
                 tiles.emit(c, params.transform(), boxed, &tiled.target(start, (cut, &block), groups));
                 c.k.close();
             }
-            for &cut in &tiled.panels {
+            for &(cut, first) in &tiled.blocks {
                 let block = &Index::var(c.k.open_for(cut.count));
-                let panel = &tiled.panel(cut, block);
+                let panel = &tiled.panel((cut, first), block);
                 tiled.columns(c, &ChannelBlock { params, boxed, cut, block, transformed: start, panel });
                 c.k.close();
             }
@@ -299,11 +292,11 @@ impl Lowering<'_> {
         let ty = Type::new(product.shape.dtype, [tiled.boxes(), tiled.transformed()]);
         let transformed = self.arena(&name, ty);
         self.transform_input(tiled, transformed);
-        let enough = matches!(*tiled.panels, [cut] if cut.count >= FEWEST_BLOCKS);
+        let enough = matches!(*tiled.blocks, [(cut, _)] if cut.count >= FEWEST_BLOCKS);
         let inside = enough && !self.is_fixed(product.weights.access.location);
         let packed = (!inside).then(|| self.transform_weights(tiled));
-        for &cut in &tiled.panels {
-            self.winograd_columns(tiled, cut, transformed, packed);
+        for &columns in &tiled.blocks {
+            self.winograd_columns(tiled, columns, transformed, packed.as_ref());
         }
     }
 
@@ -334,16 +327,20 @@ impl Lowering<'_> {
     fn winograd_columns(
         &mut self,
         tiled: &Tiled<'_>,
-        cut: Cut,
+        (cut, start): (Cut, usize),
         transformed: Location,
-        packed: Option<Location>,
+        packed: Option<&Packed>,
     ) {
         let Tiled { product, tiles, .. } = tiled;
         let (dtype, access) = (product.shape.dtype, &product.weights.access);
         let mut c = product.composer(self.graph);
-        let mut arguments = vec![transformed, packed.unwrap_or(access.location), product.target];
+        let weights = packed.map_or(access.location, |packed| packed.location);
+        let mut arguments = vec![transformed, weights, product.target];
         c.k.param(dtype, tiled.boxes() * tiled.transformed(), Access::Read);
-        c.k.param(dtype, if packed.is_none() { access.len } else { tiled.weights() }, Access::Read);
+        match packed {
+            Some(packed) => packed.param(&mut c.k),
+            None => c.k.param(dtype, access.len, Access::Read),
+        };
         c.k.param(dtype, product.result.elements(), Access::Write);
         if let Some(epilogue) = product.epilogue {
             epilogue.parameters(&mut c, &mut arguments);
@@ -354,7 +351,7 @@ impl Lowering<'_> {
         let block = &Index::var(c.k.open_grid(cut.count));
         let (panel, at): (Index, Vec<Index>);
         if packed.is_none() {
-            params.weights = c.k.local(dtype, tiled.weights_of(&[Cut { count: 1, ..cut }]));
+            params.weights = c.k.local(dtype, tiled.panels.block(cut.width));
             panel = Index::default();
             let channel = Index::var(c.k.open_for(tiled.channels()));
             let weights = WeightBlock { source: 1, target: params.weights, cut, block, start: &panel };
@@ -362,7 +359,7 @@ impl Lowering<'_> {
             c.k.close();
             at = tiles.chunks.iter().map(|chunk| Index::var(c.k.open_for(chunk.count))).collect();
         } else {
-            panel = tiled.panel(cut, block);
+            panel = tiled.panel((cut, start), block);
             at = tiles.open_boxes(&mut c);
         }
         for_each_kind(&mut c, &tiles.chunks, &at, &mut |c, groups| {
@@ -390,7 +387,7 @@ impl Tiled<'_> {
         let row = to.cut.start(to.block).add(&output);
         let from = row.scale(weights.output).add(&channel.scale(weights.input)).plus(weights.offset);
         let start = to.start.add(&channel.scale(width as i64)).add(&output);
-        let position = apart(self.channels() * width);
+        let position = self.panels.matrix(self.channels(), width);
         let mut columns = Vec::new();
         for column in 0..size {
             let mut g = Vec::new();
@@ -428,7 +425,7 @@ impl Tiled<'_> {
         let i = Index::var(c.k.open_for(a));
         let position = j.scale(a as i64).add(&i);
         let from = block.transformed.add(&position.scale(self.matrix(channels) as i64));
-        let weights = block.panel.add(&position.scale(apart(channels * width) as i64));
+        let weights = block.panel.add(&position.scale(self.panels.matrix(channels, width) as i64));
         let to = i.scale(self.matrix(width) as i64);
         for (number, run) in starting(blocks_of(channels, self.product.tiling.depth)).into_iter().enumerate()
         {
