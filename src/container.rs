@@ -73,12 +73,11 @@ impl CompiledModel {
 
     /// Whether an entry of it takes pictures in colour.
     pub fn takes_colour(&self) -> bool {
-        let of_sample = |dims: &[usize]| dims.get(1..).unwrap_or_default().to_vec();
         let inputs = self.code.entries.iter().flat_map(|manifest| &manifest.inputs);
         let mut fields = inputs.map(|input| Field {
             name: input.name.clone(),
             dtype: input.dtype,
-            dims: of_sample(&input.dims),
+            dims: input.dims_of_one(),
         });
         fields.any(|field| takes_colour(&field))
     }
@@ -130,7 +129,11 @@ impl Model {
         let lowered: Vec<Lowered> =
             entries.iter().map(|(entry, dims)| self.lowered(entry, dims)).collect::<Result<_>>()?;
         let programs: Vec<&Program> = lowered.iter().map(|program| &**program).collect();
-        let code = brolga_codegen::container(&programs, targets)?;
+        let mut code = brolga_codegen::container(&programs, targets)?;
+        for ((entry, dims), manifest) in entries.iter().zip(&mut code.entries) {
+            let (inputs, outputs) = self.samples(entry, &self.dims_with(dims), manifest);
+            manifest.set_samples(&inputs, &outputs)?;
+        }
         let training = self.training(entries);
         let values = match weights {
             None => Values::None,

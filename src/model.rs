@@ -5,15 +5,13 @@ use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use brolga_frontend::{FIT, Instance, Settings, SymbolicType};
-use brolga_ir::ops::Role;
-use brolga_ir::{Graph, Output};
+use brolga_frontend::{Instance, Samples, Settings, SymbolicType};
+use brolga_ir::Graph;
 use brolga_models::catalogue;
 use brolga_runtime::{
     Content, DType, Evaluation, Executable, MAX_TEXT, Shown, SlotKind, State, Tensor, Threads, read_regular,
 };
 
-use crate::batches::batch_first;
 use crate::compile::{CompileOptions, compile};
 use crate::error::{Error, Result};
 use crate::tune::{Cache, Observer, Tuned, tune};
@@ -25,12 +23,12 @@ const KEPT: usize = 32;
 pub struct Model {
     name: String,
     parsed: brolga_frontend::Model,
-    settings: Settings,
+    pub(crate) settings: Settings,
     instance: Instance,
     options: CompileOptions,
-    batch_first: bool,
-    /// By entries and their outputs, the axis that is `batch`; found when it is needed first.
-    batch_axes: OnceLock<HashMap<String, HashMap<String, usize>>>,
+    pub(crate) batch_first: bool,
+    /// What the outputs of entries are of the samples, by their names; found when it is needed first.
+    pub(crate) outputs: Mutex<HashMap<String, Arc<HashMap<String, Samples>>>>,
     /// Whether the state of single samples is the same; found when it is needed first.
     state_of_one: OnceLock<bool>,
     files: Vec<PathBuf>,
@@ -93,7 +91,7 @@ impl Model {
             instance,
             options,
             batch_first: false,
-            batch_axes: OnceLock::new(),
+            outputs: Mutex::default(),
             state_of_one: OnceLock::new(),
             files: Vec::new(),
             compiled: Mutex::default(),
@@ -107,8 +105,9 @@ impl Model {
         self
     }
 
-    /// The same model, compiled for data sets: whatever axis of an input or output is `batch`, what is compiled has the batch
-    /// as its first. [`Model::graph`] stays as it is.
+    /// The same model, compiled for data sets: whatever axis of an input or output is `batch`, entry points that a data set is
+    /// run through (those that train, what belongs to them, and what fits preparation) have it as their first. Others, and
+    /// [`Model::graph`], stay as they are.
     pub fn with_batch_first(mut self) -> Model {
         self.batch_first = true;
         self.compiled = Mutex::default();
@@ -125,7 +124,7 @@ impl Model {
         if dims != self.instance.dims() {
             self.settings.dims = dims;
             self.instance = self.parsed.instantiate_beside(&self.settings, &self.instance)?;
-            self.batch_axes = OnceLock::new();
+            self.outputs = Mutex::default();
             self.state_of_one = OnceLock::new();
             self.compiled = Mutex::default();
         }
@@ -228,7 +227,9 @@ impl Model {
             return Ok(executable);
         }
         let options = self.options_for(entry);
-        let executable = Arc::new(self.with_graph(entry, &key.dims, |graph| compile(graph, &options))?);
+        let executable = self.with_graph(entry, &key.dims, |graph| compile(graph, &options))?;
+        let (inputs, outputs) = self.samples(entry, &key.dims, executable.manifest());
+        let executable = Arc::new(executable.with_samples(&inputs, &outputs)?);
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if compiled.len() == KEPT {
             compiled.remove(0);
@@ -316,12 +317,9 @@ impl Model {
         dims: &[(String, usize)],
         with: impl FnOnce(&Graph) -> Result<R>,
     ) -> Result<R> {
-        let with = |graph: &Graph| match self.batch_first {
-            true => {
-                let outputs = self.output_axes(entry, graph, dims);
-                with(&batch_first(graph, &|input| self.instance.input_axis(input, "batch"), &outputs)?)
-            }
-            false => with(graph),
+        let with = |graph: &Graph| match self.graph_for_data(entry, graph, dims)? {
+            Some(graph) => with(&graph),
+            None => with(graph),
         };
         if dims == self.instance.dims() {
             return with(self.graph(entry)?);
@@ -329,46 +327,6 @@ impl Model {
         let settings = Settings { dims: dims.to_vec(), ..self.settings.clone() };
         let instance = self.parsed.instantiate_beside(&settings, &self.instance)?;
         with(runnable(&instance, entry)?)
-    }
-
-    /// Which axis of an entry's outputs is `batch`, by their names. Outputs that can only have it first are left out, and then
-    /// nothing is built again.
-    fn output_axes(&self, entry: &str, graph: &Graph, dims: &[(String, usize)]) -> HashMap<String, usize> {
-        let batch = dims.iter().find(|(name, size)| name == "batch" && *size > 0).map(|(_, size)| *size);
-        let may_have = |output: &Output| {
-            output.role != Role::State
-                && graph.ty(output.value).dims.iter().skip(1).any(|&n| Some(n) == batch)
-        };
-        if !graph.outputs().iter().any(may_have) {
-            return HashMap::new();
-        }
-        let axes = self.batch_axes.get_or_init(|| self.find_batch_axes().unwrap_or_default());
-        axes.get(entry).cloned().unwrap_or_default()
-    }
-
-    /// Which axis of the outputs of all entries is `batch`: the one that is another extent where the batch is. A model that
-    /// does not take twice its batch says nothing of its axes.
-    fn find_batch_axes(&self) -> Option<HashMap<String, HashMap<String, usize>>> {
-        let mut dims = self.instance.dims().to_vec();
-        let (_, size) = dims.iter_mut().find(|(name, _)| name == "batch")?;
-        let batch = *size;
-        let twice = batch.saturating_mul(2).max(1);
-        *size = twice;
-        let settings = Settings { dims, ..self.settings.clone() };
-        let other = self.parsed.instantiate_beside(&settings, &self.instance).ok()?;
-        let of = |one: &Graph, two: &Graph| -> HashMap<String, usize> {
-            let axis = |(first, second): (&Output, &Output)| {
-                let mut extents = one.ty(first.value).dims.iter().zip(&two.ty(second.value).dims);
-                let axis = extents.position(|(&one, &two)| one == batch && two == twice)?;
-                Some((first.name.clone(), axis))
-            };
-            one.outputs().iter().zip(two.outputs()).filter_map(axis).collect()
-        };
-        let entries = self.instance.entries().into_iter().chain([FIT]);
-        let known = entries.filter_map(|entry| {
-            Some((entry.to_owned(), of(self.instance.graph(entry)?, other.graph(entry)?)))
-        });
-        Some(known.collect())
     }
 
     fn kept(&self, key: &Key) -> Option<Arc<Executable>> {

@@ -83,7 +83,7 @@ impl Network {
         let mut dims = input.dims.clone();
         // Without the size `batch` it may be a batch of 1 all the same, or nothing but a picture.
         let first = || (dims.first() == Some(&1)).then_some(0);
-        let axis = self.model.instance().input_axis(&input.name, "batch").or_else(first);
+        let axis = input.samples.axis().or_else(first);
         if let Some(axis) = axis {
             field.dims.remove(axis);
             dims[axis] = 1;
@@ -108,7 +108,7 @@ impl Network {
         if input.dtype != DType::F32 {
             return Err(Error::Name(format!("the input `{}` is not f32: give it to `run`", input.name)));
         }
-        let axis = self.model.instance().input_axis(&input.name, "batch").unwrap_or(0);
+        let axis = input.samples.axis().unwrap_or(0);
         let (before, behind) = input.dims.split_at(axis.min(input.dims.len()));
         let (outer, inner) = (before.iter().product::<usize>(), behind.iter().skip(1).product::<usize>());
         let size = outer * inner;

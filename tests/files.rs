@@ -306,11 +306,11 @@ fn the_batch_is_any_axis_of_what_is_told() {
     assert_eq!(expected.3[0].1.dims(), [3, 4]);
     assert_eq!(answers("column"), expected);
 
-    // What has no batch is given whole, and that is said.
+    // What is made of a whole batch is made of each sample alone, and that is said.
     std::fs::write(at.join("none.ron"), row("\"y\": \"softmax(logits)[0]\"")).unwrap();
     let output = run(at, "run none.ron rows.csv --json");
     assert!(
-        String::from_utf8_lossy(&output.stderr).contains("note: no axis of `y` is `batch`"),
+        String::from_utf8_lossy(&output.stderr).contains("note: `y` is of all samples of a call"),
         "{output:?}"
     );
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

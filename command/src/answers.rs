@@ -6,40 +6,33 @@ use std::process::ExitCode;
 
 use brolga_models::data::{self, HeldOut};
 use brolga_runtime::{
-    Batches, Content, DType, Error, ErrorKind, Field, Input, Instance, Request, Result, Shown, Split, State,
-    Tensor, TensorRef, Threads, holds_nan, type_name, write_results,
+    Batches, Content, DType, Error, ErrorKind, Field, Input, Instance, Manifest, Request, Result, Samples,
+    Shown, Split, State, Tensor, TensorRef, Threads, holds_nan, type_name, write_results,
 };
 
 use crate::compiled::{Compiled, Of, classes};
 use crate::csv::write_csv;
 use crate::destination::{Destinations, Written};
-use crate::files::{InputFile, Start, inputs_for, is_of_samples, read_inputs, samples_of, state};
+use crate::files::{InputFile, Start, inputs_for, read_inputs, samples_of, state};
 use crate::json::Json;
 use crate::number::Number;
 use crate::refused;
+use crate::samples::taken;
 
 /// What the inputs of an entry point take of a data set.
 pub(crate) fn fields(inputs: &[Input]) -> Vec<Field> {
-    let field = |input: &Input| Field {
-        name: input.name.clone(),
-        dtype: input.dtype,
-        dims: input.dims.get(1..).unwrap_or(&[]).to_vec(),
-    };
+    let field =
+        |input: &Input| Field { name: input.name.clone(), dtype: input.dtype, dims: input.dims_of_one() };
     inputs.iter().map(field).collect()
 }
 
 /// The numbers of one sample of a batch.
-pub(crate) fn numbers(tensor: &Tensor, sample: usize) -> Result<Vec<Number>> {
+pub(crate) fn numbers(tensor: &Tensor, axis: usize, sample: usize) -> Result<Vec<Number>> {
+    if axis > 0 {
+        return all_numbers(&taken(tensor, axis, sample, 1)?);
+    }
     let size: usize = tensor.dims().iter().skip(1).product();
     Number::of(tensor, sample * size..(sample + 1) * size)
-}
-
-/// The dimensions of an output of one sample; all where none is the batch.
-fn dims_of_one(output: &Tensor) -> &[usize] {
-    match output.dims() {
-        [1, own @ ..] => own,
-        all => all,
-    }
 }
 
 /// The numbers of an output of one sample.
@@ -47,14 +40,23 @@ fn all_numbers(output: &Tensor) -> Result<Vec<Number>> {
     Number::of(output, 0..output.dims().iter().product())
 }
 
-/// Whether an output of one sample has a score for each class.
-fn is_labelled(output: &Tensor) -> bool {
-    scores(output) && output.dims()[0] == 1
+/// Whether an output has a score for each class of a sample, which is along this axis: floats, `[batch, classes]`.
+pub(crate) fn scores(tensor: &Tensor, axis: usize) -> bool {
+    let classes = || dims_of_one(tensor.dims(), Some(axis))[0];
+    matches!(tensor.dtype(), DType::F32 | DType::F64) && tensor.dims().len() == 2 && classes() > 1
 }
 
-/// Whether an output has a score for each class: floats, `[batch, classes]`.
-pub(crate) fn scores(tensor: &Tensor) -> bool {
-    matches!(tensor.dtype(), DType::F32 | DType::F64) && tensor.dims().len() == 2 && tensor.dims()[1] > 1
+/// The dimensions without the axis of samples; all where there is none.
+fn dims_of_one(dims: &[usize], axis: Option<usize>) -> Vec<usize> {
+    let own = dims.iter().enumerate().filter(|(at, _)| Some(*at) != axis);
+    own.map(|(_, extent)| *extent).collect()
+}
+
+/// The axis of samples in what an entry point for a single sample takes or gives. A model without the size `batch` knows none;
+/// each call of it is then taken for a sample, and an axis of 1 that is the first for theirs.
+fn axis_of(samples: Samples, dims: &[usize], has_batch: bool) -> Option<usize> {
+    let first = || (!has_batch && dims.first() == Some(&1)).then_some(0);
+    samples.axis().or_else(first)
 }
 
 /// The place of the largest score; the first of equal ones, or of NaN.
@@ -90,8 +92,8 @@ pub(crate) fn class(classes: &[String], number: usize) -> String {
 enum Source {
     Pictures(Vec<PathBuf>, Field, &'static [&'static data::Format]),
     Table(Box<dyn Batches>),
-    /// For each input, a tensor, and whether it has the samples along its first axis; and how many there are.
-    Arrays(Vec<(Tensor, bool)>, usize),
+    /// For each input, a tensor; and how many samples there are.
+    Arrays(Vec<Tensor>, usize),
 }
 
 impl Source {
@@ -126,19 +128,18 @@ impl Source {
 
     /// The samples of a file of tensors.
     fn arrays(mut file: InputFile<'_>, inputs: &[Input]) -> Result<Source> {
-        let samples = samples_of(&mut file, inputs, 1)?.unwrap_or(1);
-        let arrays = read_inputs(Some(file), &inputs_for(inputs, 1, samples))?;
-        let of_samples = inputs.iter().map(|input| is_of_samples(input, 1));
-        let arrays: Vec<(Tensor, bool)> =
-            arrays.into_iter().map(|(_, tensor)| tensor).zip(of_samples).collect();
-        let other = |(input, (array, of_samples)): (&Input, &(Tensor, bool))| {
-            let whole = array.dims().split_first() == Some((&samples, input.dims.get(1..).unwrap_or(&[])));
-            (*of_samples && !whole).then(|| {
+        let samples = samples_of(&mut file, inputs)?.unwrap_or(1);
+        let wanted = inputs_for(inputs, samples);
+        let arrays = read_inputs(Some(file), &wanted)?;
+        let arrays: Vec<Tensor> = arrays.into_iter().map(|(_, tensor)| tensor).collect();
+        let other = |((input, wanted), array): ((&Input, &Input), &Tensor)| {
+            let wrong = input.samples.axis().is_some() && array.dims() != wanted.dims;
+            wrong.then(|| {
                 let expected = type_name(input.dtype, &input.dims);
                 format!("`{}` must be {expected} for each sample, but is {}", input.name, array.type_found())
             })
         };
-        match inputs.iter().zip(&arrays).find_map(other) {
+        match inputs.iter().zip(&wanted).zip(&arrays).find_map(other) {
             Some(message) => Err(Error::new(ErrorKind::Shape, message)),
             None => Ok(Source::Arrays(arrays, samples)),
         }
@@ -152,33 +153,34 @@ impl Source {
         }
     }
 
-    /// The name of a sample, and its inputs.
-    fn sample(&mut self, number: usize, fields: &[Field]) -> Result<(String, Vec<Tensor>)> {
+    /// The name of a sample, and what the inputs take of it.
+    fn sample(&mut self, number: usize, inputs: &[Input], fields: &[Field]) -> Result<(String, Vec<Tensor>)> {
+        // Wherever the axis of its samples is: of one sample all elements are in the same order.
+        let shaped =
+            |tensor: Tensor, input: &Input| Tensor::from_bytes(tensor.dtype(), &input.dims, tensor.bytes());
         match self {
             Source::Pictures(files, field, formats) => {
                 let file = &files[number];
-                Ok((file.display().to_string(), vec![data::picture_of(file, field, formats)?]))
+                let picture = data::picture_of(file, field, formats)?;
+                let picture = inputs.iter().take(1).map(|input| shaped(picture.try_clone()?, input));
+                Ok((file.display().to_string(), picture.collect::<Result<_>>()?))
             }
             Source::Table(table) => {
                 let request = Request { split: Split::Validation, indices: &[number], seed: 0, epoch: 0 };
                 let mut tensors = Vec::new();
-                for (at, field) in fields.iter().enumerate() {
+                for (at, (field, input)) in fields.iter().zip(inputs).enumerate() {
                     let mut tensor = Tensor::zeros(field.dtype, &[&[1], &field.dims[..]].concat())?;
                     table.fill(&request, at, &mut tensor.view_mut())?;
-                    tensors.push(tensor);
+                    tensors.push(shaped(tensor, input)?);
                 }
                 Ok((table.name(Split::Validation, number), tensors))
             }
-            Source::Arrays(arrays, samples) => {
-                let one = |(array, of_samples): &(Tensor, bool)| {
-                    if !of_samples {
-                        return array.try_clone();
-                    }
-                    let bytes = array.bytes().len() / *samples;
-                    let dims = [&[1], array.dims().get(1..).unwrap_or(&[])].concat();
-                    Tensor::from_bytes(array.dtype(), &dims, &array.bytes()[number * bytes..][..bytes])
+            Source::Arrays(arrays, _) => {
+                let one = |(array, input): (&Tensor, &Input)| match input.samples.axis() {
+                    Some(axis) => taken(array, axis, number, 1),
+                    None => array.try_clone(),
                 };
-                Ok((number.to_string(), arrays.iter().map(one).collect::<Result<_>>()?))
+                Ok((number.to_string(), arrays.iter().zip(inputs).map(one).collect::<Result<_>>()?))
             }
         }
     }
@@ -224,7 +226,8 @@ pub fn answer<M: Compiled>(
 ) -> Of<M, ExitCode> {
     let mut executable = model.executable(asked.entry, Some(1))?;
     let manifest = executable.manifest().clone();
-    let whole = manifest.inputs.iter().any(|input| !is_of_samples(input, 1));
+    let has_batch = model.has_batch();
+    let whole = manifest.inputs.iter().any(|input| axis_of(input.samples, &input.dims, has_batch).is_none());
     if whole && !asked.paths.is_empty() {
         let message = format!(
             "`{}` has inputs that are not for single samples: give all of them with --inputs FILE",
@@ -232,20 +235,20 @@ pub fn answer<M: Compiled>(
         );
         return Err(refused(message).into());
     }
-    for output in manifest.outputs.iter().filter(|output| output.dims.first().is_some_and(|&n| n != 1)) {
-        errln!("note: no axis of `{}` is `batch`: each sample is given all of it", output.name);
-    }
+    note_whole(&manifest, has_batch);
     let mut state = state(model, &asked.start)?;
     let mut outputs: Vec<Tensor> =
         manifest.outputs.iter().map(|o| Tensor::zeros(o.dtype, &o.dims)).collect::<Result<_>>()?;
     let names: Vec<&str> = manifest.outputs.iter().map(|output| output.name.as_str()).collect();
+    let axes: Vec<Option<usize>> =
+        manifest.outputs.iter().map(|output| axis_of(output.samples, &output.dims, has_batch)).collect();
     let (classes, updates) = (classes(model, &state), manifest.updates_state());
-    destined(asked, &mut destinations, &state, updates, || head(&names, &outputs, &classes))?;
+    let answers = Answers { names: &names, axes: &axes, classes: &classes };
+    destined(asked, &mut destinations, &state, updates, || answers.head(&outputs))?;
     if model.tuned(asked.entry)? {
         executable = model.executable(asked.entry, Some(1))?;
     }
     let mut instance = Instance::bind(executable, &state, threads)?;
-    let answers = Answers { names: &names, classes: &classes };
     let fields = fields(&manifest.inputs);
     let (mut report, mut kept, mut broken) = (Vec::new(), Vec::new(), Vec::new());
     let (mut answered, mut no_number) = (0, 0);
@@ -257,7 +260,7 @@ pub fn answer<M: Compiled>(
             Given::Arrays(file) => (file.path(), Source::arrays(file, &manifest.inputs)?),
         };
         for number in 0..source.len() {
-            let (name, inputs) = match source.sample(number, &fields) {
+            let (name, inputs) = match source.sample(number, &manifest.inputs, &fields) {
                 Ok(sample) => sample,
                 // One picture that cannot be read keeps no other from its answer.
                 Err(error) if (several || source.len() > 1) && matches!(source, Source::Pictures(..)) => {
@@ -286,7 +289,7 @@ pub fn answer<M: Compiled>(
         }
     }
     if let Some(path) = asked.outputs {
-        write(path, &names, &kept, &classes)?;
+        answers.write(path, &kept)?;
     }
     if let Some(path) = asked.save {
         state.save(path)?;
@@ -299,6 +302,23 @@ pub fn answer<M: Compiled>(
         errln!("error: the outputs of {no_number} of {answered} samples hold NaN{}", of_weights(&state));
     }
     Ok(if broken.is_empty() && no_number == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Says which outputs are not of single samples, though each sample is a call of its own here.
+fn note_whole(manifest: &Manifest, has_batch: bool) {
+    for output in &manifest.outputs {
+        let name = &output.name;
+        match output.samples {
+            _ if axis_of(output.samples, &output.dims, has_batch).is_some() => {}
+            Samples::Together if has_batch => {
+                errln!(
+                    "note: `{name}` is of all samples of a call, and each sample is a call of its own here"
+                );
+            }
+            _ if output.dims.is_empty() => {}
+            _ => errln!("note: no axis of `{name}` is `batch`: each sample is given all of it"),
+        }
+    }
 }
 
 /// Checks where answers and state will be written, before anything is computed; `head` is that of a table of answers.
@@ -335,16 +355,23 @@ const NEXT: usize = 2;
 /// What is said of a sample, by the names of the outputs and the classes.
 struct Answers<'a> {
     names: &'a [&'a str],
+    /// For each output the axis of samples, if it has one.
+    axes: &'a [Option<usize>],
     classes: &'a [String],
 }
 
 impl Answers<'_> {
+    /// Whether an output of one sample has a score for each class.
+    fn is_labelled(&self, at: usize, outputs: &[Tensor]) -> bool {
+        self.axes[at].is_some_and(|axis| scores(&outputs[at], axis))
+    }
+
     /// `cat  probability 0.9871  (dog 0.0129)`
     fn as_text(&self, outputs: &[Tensor]) -> Result<String> {
         let mut parts = Vec::new();
-        for (name, output) in self.names.iter().zip(outputs) {
+        for (at, (name, output)) in self.names.iter().zip(outputs).enumerate() {
             let numbers = all_numbers(output)?;
-            if is_labelled(output) && parts.is_empty() {
+            if self.is_labelled(at, outputs) && parts.is_empty() {
                 let first = best(&numbers);
                 let next: Vec<String> = (next(&numbers, first).iter())
                     .map(|&at| format!("{} {}", class(self.classes, at).shown(), numbers[at].short()))
@@ -354,7 +381,8 @@ impl Answers<'_> {
             } else if let [number] = numbers[..] {
                 parts.push(format!("{name} {}", number.short()));
             } else {
-                parts.push(format!("{name} {}", type_name(output.dtype(), dims_of_one(output))));
+                let own = dims_of_one(output.dims(), self.axes[at]);
+                parts.push(format!("{name} {}", type_name(output.dtype(), &own)));
             }
         }
         Ok(parts.join("  "))
@@ -363,7 +391,7 @@ impl Answers<'_> {
     /// The same for programs. An output that is called as a field of ours is under `output.NAME`.
     fn as_json(&self, name: &str, outputs: &[Tensor]) -> Result<Json> {
         let mut about = object! {"name": name};
-        let labelled = outputs.iter().position(is_labelled);
+        let labelled = (0..outputs.len()).find(|&at| self.is_labelled(at, outputs));
         if let Some(at) = labelled {
             let first = best(&all_numbers(&outputs[at])?);
             about.set("class", first);
@@ -385,25 +413,55 @@ impl Answers<'_> {
         }
         Ok(about)
     }
-}
 
-/// Writes the outputs of all samples: a table, or tensors with the samples as first dimension.
-fn write(path: &Path, names: &[&str], kept: &[(String, Vec<Tensor>)], classes: &[String]) -> Result<()> {
-    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    if extension == "csv" {
-        return write_csv(path, &rows(names, kept, classes)?);
+    /// Writes the outputs of all samples: a table, or tensors with the samples as first dimension.
+    fn write(&self, path: &Path, kept: &[(String, Vec<Tensor>)]) -> Result<()> {
+        let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        if extension == "csv" {
+            return write_csv(path, &self.rows(kept)?);
+        }
+        let mut stacked = Vec::new();
+        for at in 0..self.names.len() {
+            let Some((_, first)) = kept.first() else { break };
+            let dims = [vec![kept.len()], dims_of_one(first[at].dims(), self.axes[at])].concat();
+            let bytes: Vec<u8> =
+                kept.iter().flat_map(|(_, outputs)| outputs[at].bytes().iter().copied()).collect();
+            stacked.push(Tensor::from_bytes(first[at].dtype(), &dims, &bytes)?);
+        }
+        let views: Vec<(&str, TensorRef<'_>)> =
+            self.names.iter().copied().zip(stacked.iter().map(Tensor::view)).collect();
+        write_results(path, &views)
     }
-    let mut stacked = Vec::new();
-    for at in 0..names.len() {
-        let Some((_, first)) = kept.first() else { break };
-        let dims = [&[kept.len()], dims_of_one(&first[at])].concat();
-        let bytes: Vec<u8> =
-            kept.iter().flat_map(|(_, outputs)| outputs[at].bytes().iter().copied()).collect();
-        stacked.push(Tensor::from_bytes(first[at].dtype(), &dims, &bytes)?);
+
+    /// The names of the columns of outputs of one sample.
+    fn head(&self, outputs: &[Tensor]) -> Result<Vec<String>> {
+        let mut head = vec!["sample".to_owned()];
+        for (at, (name, output)) in self.names.iter().zip(outputs).enumerate() {
+            let named = (at == 0 && self.is_labelled(at, outputs)).then_some(self.classes);
+            head.extend(columns(name, all_numbers(output)?.len(), named));
+        }
+        Ok(head)
     }
-    let views: Vec<(&str, TensorRef<'_>)> =
-        names.iter().copied().zip(stacked.iter().map(Tensor::view)).collect();
-    write_results(path, &views)
+
+    /// A row for each sample: its name, its class where there are scores, and all numbers.
+    fn rows(&self, kept: &[(String, Vec<Tensor>)]) -> Result<Vec<Vec<String>>> {
+        let mut rows: Vec<Vec<String>> = Vec::new();
+        for (sample, outputs) in kept {
+            let mut row = vec![sample.clone()];
+            for (at, output) in outputs.iter().enumerate() {
+                let numbers = all_numbers(output)?;
+                if at == 0 && self.is_labelled(at, outputs) {
+                    row.push(class(self.classes, best(&numbers)));
+                }
+                row.extend(numbers.iter().map(Number::to_string));
+            }
+            if rows.is_empty() {
+                rows.push(self.head(outputs)?);
+            }
+            rows.push(row);
+        }
+        Ok(rows)
+    }
 }
 
 /// The names of the columns of an output: `predicted` for the class, if there are classes, and one for each number.
@@ -419,36 +477,6 @@ pub(crate) fn column(name: &str, count: usize, at: usize, classes: Option<&[Stri
         None if count == 1 => name.to_owned(),
         None => format!("{name}.{at}"),
     }
-}
-
-/// The names of the columns of outputs of one sample.
-fn head(names: &[&str], outputs: &[Tensor], classes: &[String]) -> Result<Vec<String>> {
-    let mut head = vec!["sample".to_owned()];
-    for (at, (name, output)) in names.iter().zip(outputs).enumerate() {
-        let named = (at == 0 && is_labelled(output)).then_some(classes);
-        head.extend(columns(name, all_numbers(output)?.len(), named));
-    }
-    Ok(head)
-}
-
-/// A row for each sample: its name, its class where there are scores, and all numbers.
-fn rows(names: &[&str], kept: &[(String, Vec<Tensor>)], classes: &[String]) -> Result<Vec<Vec<String>>> {
-    let mut rows: Vec<Vec<String>> = Vec::new();
-    for (sample, outputs) in kept {
-        let mut row = vec![sample.clone()];
-        for (at, output) in outputs.iter().enumerate() {
-            let numbers = all_numbers(output)?;
-            if at == 0 && is_labelled(output) {
-                row.push(class(classes, best(&numbers)));
-            }
-            row.extend(numbers.iter().map(Number::to_string));
-        }
-        if rows.is_empty() {
-            rows.push(head(names, outputs, classes)?);
-        }
-        rows.push(row);
-    }
-    Ok(rows)
 }
 
 #[cfg(test)]

@@ -1,20 +1,22 @@
 //! One call of an entry point with inputs and outputs in files of tensors.
 
-use std::ops::Range;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use brolga_runtime::{
-    Evaluation, Executable, Instance, Result, Shown, State, Tensor, TensorRef, Threads, byte_len, type_name,
-    write_results,
+    Evaluation, Executable, Input, Instance, Manifest, Result, Samples, Shown, State, Tensor, TensorRef,
+    Threads, byte_len, counted, type_name, write_results,
 };
 
 use crate::answers::of_weights;
 use crate::compiled::{Compiled, Of};
 use crate::destination::{Destinations, Written};
-use crate::files::{InputFile, Start, inputs_for, is_of_samples, read_inputs, samples_of, state};
+use crate::files::{InputFile, Start, inputs_for, read_inputs, samples_of, state};
 use crate::json::Json;
+use crate::refused;
 use crate::report::metric;
+use crate::samples::{put, taken, with_samples};
 
 /// What is called, and where its results go.
 #[derive(Clone, Copy, Debug)]
@@ -43,30 +45,31 @@ pub fn call<M: Compiled>(
     file: Option<InputFile<'_>>,
     mut destinations: Destinations,
 ) -> Of<M, ExitCode> {
-    let mut executable = model.executable(call.entry, None)?;
     let mut file = file;
-    let parts = match &mut file {
-        Some(file) if model.splits() => parts(model, call.entry, file, &executable)?,
-        _ => None,
+    let executable = model.executable(call.entry, None)?;
+    let mut way = match &mut file {
+        Some(file) if model.splits() => way(model, call.entry, file, executable)?,
+        _ => Way::Whole(executable),
     };
-    let wanted = match &parts {
-        Some(parts) => inputs_for(&executable.manifest().inputs, parts.batch, parts.samples),
-        None => executable.manifest().inputs.clone(),
+    let wanted = match &way {
+        Way::Parts(parts) => inputs_for(&parts.evaluation.full.manifest().inputs, parts.samples),
+        Way::Whole(executable) => executable.manifest().inputs.clone(),
     };
     let inputs = read_inputs(file, &wanted)?;
     let mut state = state(model, &call.start)?;
-    let bytes = executable.manifest().outputs.iter().map(|o| byte_len(o.dtype, &o.dims).unwrap_or(0)).sum();
+    let manifest = way.executable().manifest();
+    let bytes = manifest.outputs.iter().map(|o| byte_len(o.dtype, &o.dims).unwrap_or(0)).sum();
     destinations.writes("--outputs", call.outputs, Written::Tensors, bytes)?;
     if let Some(path) = call.save {
-        let idle = (!executable.manifest().updates_state()).then_some("the entry point updates nothing");
+        let idle = (!manifest.updates_state()).then_some("the entry point updates nothing");
         destinations.saves(path, &state, state.bytes(), idle)?;
     }
     if model.tuned(call.entry)? {
-        executable = model.executable(call.entry, None)?;
+        way = Way::Whole(model.executable(call.entry, None)?);
     }
-    let outputs = match &parts {
-        Some(parts) => parts.run(&mut state, &inputs, threads)?,
-        None => {
+    let outputs = match way {
+        Way::Parts(parts) => parts.run(&mut state, &inputs, threads)?,
+        Way::Whole(executable) => {
             let mut instance = Instance::bind(executable, &state, threads)?;
             let inputs: Vec<(&str, &Tensor)> =
                 inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
@@ -106,36 +109,67 @@ pub fn call<M: Compiled>(
     Ok(ExitCode::SUCCESS)
 }
 
+/// How the samples of a file are run.
+enum Way {
+    /// In one call.
+    Whole(Arc<Executable>),
+    /// In several, by batches that the entry point is there for.
+    Parts(Parts),
+}
+
+impl Way {
+    /// One that runs all, or some, of the samples.
+    fn executable(&self) -> &Executable {
+        match self {
+            Way::Whole(executable) => executable,
+            Way::Parts(parts) => &parts.evaluation.full,
+        }
+    }
+}
+
 /// How many samples there are, and what runs them.
 struct Parts {
     samples: usize,
-    /// The batch of the entry point that was asked for.
-    batch: usize,
-    /// For each of its inputs, whether it has a part for each sample.
-    of_samples: Vec<bool>,
     evaluation: Evaluation,
 }
 
-/// What runs the samples of a file where the entry point is for another number of them; nothing where it is for theirs.
-fn parts<M: Compiled>(
+/// What runs the samples of a file, where the executable at hand may be for another number of them.
+fn way<M: Compiled>(
     model: &M,
     entry: &str,
     file: &mut InputFile<'_>,
-    executable: &Executable,
-) -> Of<M, Option<Parts>> {
+    executable: Arc<Executable>,
+) -> Of<M, Way> {
     let manifest = executable.manifest();
-    let Some(&batch) = manifest.outputs.first().and_then(|output| output.dims.first()) else {
-        return Ok(None);
+    let samples = samples_of(file, &manifest.inputs)?;
+    let Some(samples) = samples.filter(|&samples| manifest.batch() != Some(samples)) else {
+        return Ok(Way::Whole(executable));
     };
-    if manifest.updates_state() || manifest.outputs.iter().any(|output| output.dims.first() != Some(&batch)) {
-        // What is not one result for each sample cannot be put together.
-        return Ok(None);
+    if let Some(reason) = in_one_call(manifest) {
+        let Ok(whole) = model.executable(entry, Some(samples)) else {
+            let samples = counted(samples as u64, "sample");
+            let message = format!(
+                "{reason}, so {samples} cannot be run in several calls, and `{entry}` of `{}` was not compiled for as many: \
+                 give whole batches, or build it with --dim batch=N for N samples",
+                model.name()
+            );
+            return Err(refused(message).into());
+        };
+        return Ok(Way::Whole(whole));
     }
-    let samples = samples_of(file, &manifest.inputs, batch)?;
-    let Some(samples) = samples.filter(|&samples| samples != batch) else { return Ok(None) };
-    let of_samples = manifest.inputs.iter().map(|input| is_of_samples(input, batch)).collect();
     let evaluation = model.evaluation(entry, samples)?;
-    Ok(evaluation.map(|evaluation| Parts { samples, batch, of_samples, evaluation }))
+    Ok(evaluation.map_or(Way::Whole(executable), |evaluation| Way::Parts(Parts { samples, evaluation })))
+}
+
+/// Why the samples of a call cannot be run in several, if they cannot.
+fn in_one_call(manifest: &Manifest) -> Option<String> {
+    if manifest.updates_state() {
+        return Some("each call updates the state".to_owned());
+    }
+    let inputs = manifest.inputs.iter().map(|input| (&input.name, input.samples));
+    let mut all = inputs.chain(manifest.outputs.iter().map(|output| (&output.name, output.samples)));
+    let whole = all.find(|(_, samples)| *samples == Samples::Together);
+    whole.map(|(name, _)| format!("`{name}` is of all samples of a call"))
 }
 
 impl Parts {
@@ -146,57 +180,53 @@ impl Parts {
         inputs: &[(String, Tensor)],
         threads: &Threads,
     ) -> Result<Vec<(String, Tensor)>> {
-        let full = self.evaluation.full.manifest();
-        let mut found = Vec::new();
-        for output in &full.outputs {
-            let dims = [&[self.samples], output.dims.get(1..).unwrap_or(&[])].concat();
+        let mut found: Vec<(String, Tensor)> = Vec::new();
+        for output in &self.evaluation.full.manifest().outputs {
+            let dims = match output.samples.axis() {
+                Some(axis) => with_samples(&output.dims, axis, self.samples),
+                None => output.dims.clone(),
+            };
             found.push((output.name.clone(), Tensor::zeros(output.dtype, &dims)?));
         }
         let mut done = 0;
         for executable in [Some(&self.evaluation.full), self.evaluation.single.as_ref()].into_iter().flatten()
         {
             let mut instance = Instance::bind(executable.clone(), state, threads)?;
-            let outputs = &executable.manifest().outputs;
-            let size = outputs.first().and_then(|output| output.dims.first()).copied().unwrap_or(0);
+            let manifest = executable.manifest();
+            let size = manifest.batch().unwrap_or(0);
             while size > 0 && self.samples - done >= size {
-                let part = self.part(inputs, done, size)?;
+                let part = part(manifest, inputs, done, size)?;
                 let part: Vec<(&str, &Tensor)> = part.iter().map(|(name, tensor)| (*name, tensor)).collect();
-                for ((_, all), (_, some)) in found.iter_mut().zip(instance.run_named(state, &part)?) {
-                    let own = rows(all, done, size, self.samples);
-                    all.bytes_mut()[own].copy_from_slice(some.bytes());
+                let outputs = manifest.outputs.iter().zip(instance.run_named(state, &part)?);
+                for ((_, all), (output, (_, some))) in found.iter_mut().zip(outputs) {
+                    match output.samples.axis() {
+                        Some(axis) => put(all, axis, done, size, some.bytes()),
+                        // The same for all samples.
+                        None => *all = some,
+                    }
                 }
                 done += size;
             }
         }
         Ok(found)
     }
-
-    /// The inputs of some of the samples: their part of those with samples, and the others whole.
-    fn part<'i>(
-        &self,
-        inputs: &'i [(String, Tensor)],
-        begin: usize,
-        size: usize,
-    ) -> Result<Vec<(&'i str, Tensor)>> {
-        let of = |((name, tensor), of_samples): (&'i (String, Tensor), &bool)| -> Result<(&'i str, Tensor)> {
-            let tensor = match of_samples {
-                true => {
-                    let own = rows(tensor, begin, size, self.samples);
-                    let dims = [&[size], tensor.dims().get(1..).unwrap_or(&[])].concat();
-                    Tensor::from_bytes(tensor.dtype(), &dims, &tensor.bytes()[own])?
-                }
-                false => tensor.try_clone()?,
-            };
-            Ok((name.as_str(), tensor))
-        };
-        inputs.iter().zip(&self.of_samples).map(of).collect()
-    }
 }
 
-/// The bytes of some of the samples of a tensor.
-fn rows(tensor: &Tensor, begin: usize, count: usize, samples: usize) -> Range<usize> {
-    let bytes = tensor.bytes().len() / samples;
-    begin * bytes..(begin + count) * bytes
+/// The inputs of some of the samples: their part of those with samples, and the others whole.
+fn part<'i>(
+    manifest: &Manifest,
+    inputs: &'i [(String, Tensor)],
+    begin: usize,
+    size: usize,
+) -> Result<Vec<(&'i str, Tensor)>> {
+    let of = |((name, tensor), input): (&'i (String, Tensor), &Input)| -> Result<(&'i str, Tensor)> {
+        let tensor = match input.samples.axis() {
+            Some(axis) => taken(tensor, axis, begin, size)?,
+            None => tensor.try_clone()?,
+        };
+        Ok((name.as_str(), tensor))
+    };
+    inputs.iter().zip(&manifest.inputs).map(of).collect()
 }
 
 /// The value of a scalar.

@@ -9,7 +9,8 @@ use brolga_runtime::{Batches, Error, Evaluation, Executable, Field, Fingerprint,
 const FIT: &str = "data.fit";
 
 /// A model whose entry points can be had as executables: one that is compiled as it is asked, or a container, which holds
-/// what was compiled before. All executables have the batch as the first axis of their inputs and outputs, or none.
+/// what was compiled before. Manifests say along which axes samples are; in entry points that a data set is run through they are the
+/// first ones, or nothing is known of them.
 pub trait Compiled {
     /// What can go wrong where code is made.
     type Error: From<Error>;

@@ -19,6 +19,7 @@ use crate::files::{Start, state};
 use crate::number::Number;
 use crate::refused;
 use crate::report::{metrics, metrics_json, pairs, table};
+use crate::samples::put;
 
 /// What is evaluated, and on what.
 #[derive(Clone, Copy, Debug)]
@@ -260,7 +261,7 @@ fn predict<M: Compiled>(
     let mut at = 0;
     for executable in executables.into_iter().flatten() {
         let Some(mut inference) = Inference::new(executable, &known)? else { return Ok(None) };
-        let size = inference.outputs[0].dims()[0];
+        let size = inference.batch;
         let all = predicted.get_or_insert_with(|| inference.no_samples());
         let mut instance = Instance::bind(inference.executable.clone(), state, threads)?;
         while count - at >= size {
@@ -286,7 +287,7 @@ fn head<M: Compiled>(model: &M, data: &dyn Batches, classes: &[String]) -> Of<M,
         None => model.executable("infer", Some(1))?,
     };
     let Some(inference) = Inference::new(executable, data.fields())? else { return Ok(None) };
-    let of_one = |tensor: &Tensor| tensor.dims().iter().skip(1).product::<usize>();
+    let of_one = |tensor: &Tensor| tensor.len() / inference.batch;
     let truth = inference.truth.as_ref().map_or(1, |(_, tensor)| of_one(tensor));
     let found = of_one(&inference.outputs[0]);
     Ok(Some(inference.no_samples().head(truth, found, classes)))
@@ -295,10 +296,16 @@ fn head<M: Compiled>(model: &M, data: &dyn Batches, classes: &[String]) -> Of<M,
 /// `infer` for batches of one size, with its inputs and outputs.
 struct Inference {
     executable: Arc<Executable>,
+    /// The samples of a batch; at least one.
+    batch: usize,
     inputs: Vec<Tensor>,
+    /// For each of them its axis of samples.
+    axes: Vec<usize>,
     /// The fields of the data that the inputs are.
     places: Vec<usize>,
     outputs: Vec<Tensor>,
+    /// The axis of samples of the first one, which is what is predicted.
+    axis: usize,
     /// What is true: a field of the data, and its values.
     truth: Option<(usize, Tensor)>,
     /// Whether the output gives scores of classes, and the truth is a label.
@@ -306,12 +313,15 @@ struct Inference {
 }
 
 impl Inference {
-    /// For data with those fields; nothing if an input is none of them, or there is no output with a row for each sample.
+    /// For data with those fields; nothing if an input is none of them, or the first output has no row for each sample.
     fn new(executable: Arc<Executable>, known: &[Field]) -> Result<Option<Inference>> {
         let manifest = executable.manifest();
         let place = |name: &str| known.iter().position(|field| field.name == name);
         let places = manifest.inputs.iter().map(|input| place(&input.name)).collect::<Option<Vec<_>>>();
-        let (Some(places), false) = (places, manifest.outputs.is_empty()) else { return Ok(None) };
+        let axes = manifest.inputs.iter().map(|input| input.samples.axis()).collect::<Option<Vec<_>>>();
+        let axis = manifest.outputs.first().and_then(|output| output.samples.axis());
+        let (Some(places), Some(axes), Some(axis)) = (places, axes, axis) else { return Ok(None) };
+        let Some(batch) = manifest.batch().filter(|batch| *batch > 0) else { return Ok(None) };
         let mut inputs = Vec::new();
         for input in &manifest.inputs {
             inputs.push(Tensor::zeros(input.dtype, &input.dims)?);
@@ -320,28 +330,24 @@ impl Inference {
         for output in &manifest.outputs {
             outputs.push(Tensor::zeros(output.dtype, &output.dims)?);
         }
-        let Some(&size) = outputs[0].dims().first().filter(|size| **size > 0) else { return Ok(None) };
-        if inputs.iter().any(|input| input.dims().first() != Some(&size)) {
-            return Ok(None);
-        }
         let is_label =
             |field: &Field| field.dims.is_empty() && matches!(field.dtype, DType::I32 | DType::I64);
         // What the network is asked with is not what it is asked for.
         let label = (0..known.len()).find(|at| is_label(&known[*at]) && !places.contains(at));
-        let label = label.filter(|_| scores(&outputs[0]));
+        let label = label.filter(|_| scores(&outputs[0], axis));
         let truth = label.or_else(|| {
             let other = |at: &usize| !places.contains(at) && known[*at].dims.iter().product::<usize>() <= 64;
             (0..known.len()).find(other)
         });
         let truth = match truth {
             Some(at) => {
-                let dims = [&[size], &known[at].dims[..]].concat();
+                let dims = [&[batch], &known[at].dims[..]].concat();
                 Some((at, Tensor::zeros(known[at].dtype, &dims)?))
             }
             None => None,
         };
         let classes = label.is_some();
-        Ok(Some(Inference { executable, inputs, places, outputs, truth, classes }))
+        Ok(Some(Inference { executable, batch, inputs, axes, places, outputs, axis, truth, classes }))
     }
 
     /// What is predicted, of no sample yet.
@@ -357,11 +363,21 @@ impl Inference {
 
     /// Fills inputs and truth with the samples from `at` on.
     fn fill(&mut self, data: &mut dyn Batches, at: usize) -> Result<()> {
-        let size = self.outputs[0].dims()[0];
-        let indices: Vec<usize> = (at..at + size).collect();
+        let indices: Vec<usize> = (at..at + self.batch).collect();
         let request = Request { split: Split::Validation, indices: &indices, seed: 0, epoch: 0 };
-        for (tensor, place) in self.inputs.iter_mut().zip(&self.places) {
-            data.fill(&request, *place, &mut tensor.view_mut())?;
+        for ((tensor, place), axis) in self.inputs.iter_mut().zip(&self.places).zip(&self.axes) {
+            if *axis == 0 {
+                data.fill(&request, *place, &mut tensor.view_mut())?;
+                continue;
+            }
+            // Data sets give the samples one behind the other.
+            let dims = [&[self.batch], &data.fields()[*place].dims[..]].concat();
+            let mut rows = Tensor::zeros(tensor.dtype(), &dims)?;
+            data.fill(&request, *place, &mut rows.view_mut())?;
+            let size = rows.bytes().len() / self.batch;
+            for number in 0..self.batch {
+                put(tensor, *axis, number, 1, &rows.bytes()[number * size..][..size]);
+            }
         }
         if let Some((place, tensor)) = &mut self.truth {
             data.fill(&request, *place, &mut tensor.view_mut())?;
@@ -371,9 +387,9 @@ impl Inference {
 
     /// A sample of the batch that has been run.
     fn sample(&self, number: usize, name: String, whole: bool) -> Result<Sample> {
-        let found = numbers(&self.outputs[0], number)?;
+        let found = numbers(&self.outputs[0], self.axis, number)?;
         let (class, count) = (if self.classes { best(&found) } else { 0 }, found.len());
-        let truth = self.truth.as_ref().map(|(_, tensor)| numbers(tensor, number)).transpose()?;
+        let truth = self.truth.as_ref().map(|(_, tensor)| numbers(tensor, 0, number)).transpose()?;
         let found = if whole { found } else { Vec::new() };
         Ok(Sample { name, truth: truth.unwrap_or_default(), class, found, count })
     }

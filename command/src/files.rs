@@ -124,29 +124,24 @@ fn note_bytes(input: &Input, tensor: &Tensor) {
     }
 }
 
-/// Whether an input of an entry point for this batch has a part for each sample; others, such as a scalar, are one for all.
-pub(crate) fn is_of_samples(input: &Input, batch: usize) -> bool {
-    input.dims.first() == Some(&batch)
-}
-
-/// How many samples a file has, for inputs of an entry point for this batch: the first axis of the first input with samples that is
-/// there; nothing where none is, or it has other axes.
+/// How many samples a file has for an entry point: as many as the first input with an axis of samples that is there; nothing
+/// where none is, or it has other axes.
 ///
 /// # Errors
 /// A file that cannot be read; no samples.
-pub(crate) fn samples_of(file: &mut InputFile<'_>, inputs: &[Input], batch: usize) -> Result<Option<usize>> {
+pub(crate) fn samples_of(file: &mut InputFile<'_>, inputs: &[Input]) -> Result<Option<usize>> {
     let path = file.path;
     if let [input] = inputs {
         file.take_for(&input.name)?;
     }
     let tensors = &*file.tensors()?;
     let samples = |input: &Input, tensor: &Tensor| {
-        let (count, _) = tensor.dims().split_first()?;
-        let dims = [&[*count], input.dims.get(1..)?].concat();
-        (tensor.dims().len() == dims.len() || tensor.fits(&dims)).then_some(*count)
+        let (axis, mut dims) = (input.samples.axis()?, input.dims.clone());
+        let count = *tensor.dims().get(axis)?;
+        *dims.get_mut(axis)? = count;
+        (tensor.dims().len() == dims.len() || tensor.fits(&dims)).then_some(count)
     };
-    let of_samples = inputs.iter().filter(|input| is_of_samples(input, batch));
-    let given = of_samples.filter_map(|input| Some((input, tensors.get(&input.name)?)));
+    let given = inputs.iter().filter_map(|input| Some((input, tensors.get(&input.name)?)));
     let mut given = given.filter_map(|(input, tensor)| Some((input, tensor, samples(input, tensor)?)));
     match given.next() {
         Some((input, tensor, 0)) => {
@@ -157,12 +152,12 @@ pub(crate) fn samples_of(file: &mut InputFile<'_>, inputs: &[Input], batch: usiz
     }
 }
 
-/// Inputs of an entry point for a batch, as one for so many samples takes them.
-pub(crate) fn inputs_for(inputs: &[Input], batch: usize, samples: usize) -> Vec<Input> {
+/// Inputs of an entry point, as one for so many samples takes them.
+pub(crate) fn inputs_for(inputs: &[Input], samples: usize) -> Vec<Input> {
     let of = |input: &Input| {
         let mut input = input.clone();
-        if is_of_samples(&input, batch) {
-            input.dims[0] = samples;
+        if let Some(extent) = input.samples.axis().and_then(|axis| input.dims.get_mut(axis)) {
+            *extent = samples;
         }
         input
     };

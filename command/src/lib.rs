@@ -24,6 +24,7 @@ mod launch;
 mod number;
 mod options;
 pub mod report;
+mod samples;
 mod signals;
 mod train;
 mod watch;

@@ -11,6 +11,7 @@ use crate::graph::builder::LayerRow;
 use crate::graph::entry::{self, BuiltEntry, Configured, EntryGraph, FIT, Fits};
 use crate::graph::init_entry::init_graph;
 use crate::graph::names::LayerNames;
+use crate::graph::samples::Samples;
 use crate::graph::settings::{self, Settings};
 use crate::graph::shared::SharedState;
 use crate::graph::state::{Slot, SlotKind};
@@ -18,6 +19,9 @@ use crate::graph::vocabulary::vocabulary;
 use crate::model::tree::{Data, EntryKind, Input, ModelTree};
 use crate::model::{self, Context, Resolver};
 use crate::source::{FilePlace, Source, Span};
+
+/// The size that samples are counted by.
+const BATCH: &str = "batch";
 
 /// A resolver for models that import nothing.
 pub fn no_imports(name: &str, _importer: &str) -> Result<(String, String), String> {
@@ -115,6 +119,23 @@ impl Model {
         build_all(&self.tree, settings, Some(known))
     }
 
+    /// For the outputs of an entry point, or of [`FIT`], what they are of the samples of a batch, by name: the same for any
+    /// batch. Outputs of which nothing is known are left out, as all of a model without the size `batch`. Builds the entry twice
+    /// more than [`Model::instantiate`] has for `instance`.
+    pub fn output_samples(
+        &self,
+        settings: &Settings,
+        instance: &Instance,
+        entry: &str,
+    ) -> HashMap<String, Samples> {
+        let batch = instance.dims.iter().find(|(name, _)| name == BATCH).map(|(_, size)| *size);
+        let (Some(batch), Ok(set)) = (batch, settings::check(&self.tree, settings)) else {
+            return HashMap::new();
+        };
+        let model = Configured { tree: &self.tree, settings, set: &set };
+        with_names(|names| entry::output_samples(model, entry, batch, names))
+    }
+
     /// The table of layers alone, in training or not; nothing where they have mistakes.
     pub(crate) fn rows(&self, settings: &Settings, train: bool) -> Option<Vec<LayerRow>> {
         let (set, mistakes) = settings::check(&self.tree, settings);
@@ -142,6 +163,8 @@ pub struct Instance {
     dims: Vec<(String, usize)>,
     /// For each input, the size that each of its axes is, where it is one alone.
     axes: Vec<(String, Vec<Option<String>>)>,
+    /// For each input, what it is of the samples.
+    samples: Vec<(String, Samples)>,
     data: Data,
     /// The graph that shows what preparation is fitted to.
     fit: Option<Graph>,
@@ -195,6 +218,13 @@ impl Instance {
     pub fn input_axis(&self, input: &str, size: &str) -> Option<usize> {
         let (_, axes) = self.axes.iter().find(|(name, _)| name == input)?;
         axes.iter().position(|axis| axis.as_deref() == Some(size))
+    }
+
+    /// What an input is of the samples of a batch, as its type says: those of `f32[batch, 8]` are along axis 0. Of what is no
+    /// input of the model, such as the seed of `init`, nothing is known.
+    pub fn input_samples(&self, input: &str) -> Samples {
+        let known = self.samples.iter().find(|(name, _)| name == input);
+        known.map_or(Samples::Together, |(_, samples)| *samples)
     }
 
     /// The data set that the model trains on where none is given.
@@ -350,6 +380,7 @@ impl Parts {
             rows_of_training: false,
             dims: Vec::new(),
             axes: tree.inputs.iter().map(axes).collect(),
+            samples: tree.inputs.iter().map(samples).collect(),
             data: tree.data.declared.clone(),
             fit: None,
             notes: Vec::new(),
@@ -387,4 +418,16 @@ fn axes(input: &Input) -> (String, Vec<Option<String>>) {
         _ => None,
     };
     (input.name.value.clone(), dims.map(size).collect())
+}
+
+/// The name of an input, and what it is of the samples.
+fn samples(input: &Input) -> (String, Samples) {
+    let dims: Vec<&Expr> = input.ty.iter().flat_map(|ty| &ty.dims).collect();
+    let of_batch: Vec<usize> = (0..dims.len()).filter(|&axis| dims[axis].mentions(BATCH)).collect();
+    let samples = match of_batch[..] {
+        [] => Samples::Same,
+        [axis] if matches!(dims[axis].kind, ExprKind::Name(_)) => Samples::Along(axis),
+        _ => Samples::Together,
+    };
+    (input.name.value.clone(), samples)
 }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use brolga_launchers::{MAGIC, carries_container, embed};
 use brolga_runtime::container::{Code, Functions, MachineCode, Parts, Piece, Processor, Values};
-use brolga_runtime::{DType, Manifest, Output, SlotKind, State, Tensor};
+use brolga_runtime::{DType, Manifest, Output, Samples, SlotKind, State, Tensor};
 
 static LAUNCHER: &[u8] = brolga_launchers_link::launcher!();
 
@@ -20,7 +20,12 @@ fn container_for(values: Values, processors: &[(&str, usize)]) -> Vec<u8> {
         numerics: 6,
         parallel: false,
         inputs: vec![],
-        outputs: vec![Output { name: "y".into(), dtype: DType::F32, dims: vec![2, 3] }],
+        outputs: vec![Output {
+            name: "y".into(),
+            dtype: DType::F32,
+            dims: vec![2, 3],
+            samples: Samples::Same,
+        }],
         state: vec![],
         arena_bytes: 0,
         local_bytes: 0,

@@ -49,7 +49,7 @@ pub use run::block::{
 pub use run::executable::{Executable, cpu_has, cpu_name};
 pub use run::inputs::random_inputs;
 pub use run::instance::Instance;
-pub use run::manifest::{IndexRange, Input, Manifest, Output, Refusal, StateSlot};
+pub use run::manifest::{IndexRange, Input, Manifest, Output, Refusal, Samples, StateSlot};
 pub use run::record::{DataRecord, HeldOutRecord};
 pub use run::state::{Slot, SlotKind, State};
 pub use run::threads::{MAX_THREADS, Threads};

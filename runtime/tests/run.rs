@@ -39,7 +39,7 @@ unsafe extern "C" fn entry(block: *const ArgumentBlock) {
 }
 
 fn input(name: &str, dtype: DType, dims: &[usize], range: Option<IndexRange>) -> Input {
-    Input { name: name.into(), dtype, dims: dims.into(), range }
+    Input { name: name.into(), dtype, dims: dims.into(), range, samples: Samples::Same }
 }
 
 fn manifest() -> Manifest {
@@ -54,8 +54,8 @@ fn manifest() -> Manifest {
             input("mask", DType::Bool, &[2], None),
         ],
         outputs: vec![
-            Output { name: "y".into(), dtype: DType::F32, dims: vec![LEN] },
-            Output { name: "n".into(), dtype: DType::F32, dims: vec![] },
+            Output { name: "y".into(), dtype: DType::F32, dims: vec![LEN], samples: Samples::Same },
+            Output { name: "n".into(), dtype: DType::F32, dims: vec![], samples: Samples::Same },
         ],
         state: vec![slot("scale"), slot("other")],
         arena_bytes: 4,
@@ -349,7 +349,7 @@ fn denormals_are_kept_whatever_the_caller_has_set() {
     use std::arch::asm;
     let manifest = Manifest {
         inputs: vec![input("x", DType::F32, &[], None)],
-        outputs: vec![Output { name: "y".into(), dtype: DType::F32, dims: vec![] }],
+        outputs: vec![Output { name: "y".into(), dtype: DType::F32, dims: vec![], samples: Samples::Same }],
         state: vec![],
         prepared_bytes: 0,
         constants_bytes: 0,

@@ -48,7 +48,12 @@ fn counting() -> Arc<Executable> {
         numerics: 1,
         parallel: true,
         inputs: vec![],
-        outputs: vec![Output { name: "counters".into(), dtype: DType::I64, dims: vec![TOTAL] }],
+        outputs: vec![Output {
+            name: "counters".into(),
+            dtype: DType::I64,
+            dims: vec![TOTAL],
+            samples: Samples::Same,
+        }],
         state: vec![],
         arena_bytes: 0,
         local_bytes: ALIGNMENT,

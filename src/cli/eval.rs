@@ -13,7 +13,7 @@ use brolga::ir::tensor::{Data, listed};
 use brolga::ir::{self, Graph};
 use brolga::passes::program::plan::plan;
 use brolga::runtime::{
-    DType, Executable, Input, Instance, Shown, SlotKind, TensorRef, type_name, write_results,
+    DType, Executable, Input, Instance, Samples, Shown, SlotKind, TensorRef, type_name, write_results,
 };
 use brolga::{CompileOptions, Compiler, Error, Result, State, Tensor};
 use brolga_command::report::metric;
@@ -190,7 +190,7 @@ fn interpret_program(args: &EvalArgs, program: &Program) -> Result<Named> {
 }
 
 fn wanted(name: &str, dtype: DType, dims: &[usize]) -> Input {
-    Input { name: name.to_owned(), dtype, dims: dims.to_vec(), range: None }
+    Input { name: name.to_owned(), dtype, dims: dims.to_vec(), range: None, samples: Samples::Same }
 }
 
 /// The element type at the border of a graph or program.

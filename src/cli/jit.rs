@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use brolga::frontend::Samples;
 use brolga::ir::ops::{Parameter, Role};
 use brolga::models::data;
 use brolga::passes::facts::batch::trains;
@@ -60,7 +61,10 @@ impl Compiled for Jit<'_> {
         let inputs = inputs.filter(|input| input.role == Role::Data);
         let field = |input: &Parameter| {
             let mut dims = input.ty.dims.clone();
-            let axis = self.model.instance().input_axis(&input.name, "batch").unwrap_or(0);
+            let axis = match self.model.instance().input_samples(&input.name) {
+                Samples::Along(axis) => axis,
+                Samples::Same | Samples::Together => 0,
+            };
             if axis < dims.len() {
                 dims.remove(axis);
             }

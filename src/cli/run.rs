@@ -67,7 +67,7 @@ pub fn run(args: &RunArgs, destinations: Destinations) -> Result<ExitCode> {
 /// `brolga run MODEL picture.png …`
 fn answer_for_samples(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
-    let mut model = args.model.load(args.machine.options(&threads)?)?.with_batch_first();
+    let mut model = args.model.load(args.machine.options(&threads)?)?;
     if model.instance().dims().iter().any(|(name, _)| name == "batch") {
         // The state is that of one sample, too, where its shapes depend on the batch.
         model = model.with_dims(&[("batch", 1)])?;

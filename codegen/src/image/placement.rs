@@ -8,7 +8,7 @@ use brolga_ir::program::{Arg, Buffer, BufferId, Place, Program};
 use brolga_ir::tensor::Data;
 use brolga_runtime::{
     ALIGNMENT, BASE_ARENA, BASE_CONSTANTS, BASE_PREPARED, BASE_STATE, DType, IndexRange, Input, Manifest,
-    Output, StateSlot,
+    Output, Samples, StateSlot,
 };
 
 use rustc_hash::{FxHashMap, FxHasher};
@@ -137,12 +137,18 @@ impl Bases<'_> {
             Place::Input { range } => {
                 let base = self.inputs + manifest.inputs.len();
                 let range = range.map(|(low, high)| IndexRange { low, high });
-                manifest.inputs.push(Input { dtype: dtype()?, name, dims, range });
+                manifest.inputs.push(Input {
+                    dtype: dtype()?,
+                    name,
+                    dims,
+                    range,
+                    samples: Samples::default(),
+                });
                 (base, 0)
             }
             Place::Output => {
                 let base = self.outputs + manifest.outputs.len();
-                manifest.outputs.push(Output { dtype: dtype()?, name, dims });
+                manifest.outputs.push(Output { dtype: dtype()?, name, dims, samples: Samples::default() });
                 (base, 0)
             }
             Place::Constant(tensor) => (BASE_CONSTANTS, constants.place(tensor)?),

@@ -38,6 +38,31 @@ impl Expr {
     pub fn mistake(span: Span) -> Expr {
         Expr { kind: ExprKind::Mistake, span }
     }
+
+    /// Whether a value of this name occurs in it.
+    pub fn mentions(&self, name: &str) -> bool {
+        let of = |expr: &Expr| expr.mentions(name);
+        match &self.kind {
+            ExprKind::Name(own) => own == name,
+            ExprKind::Unary(_, operand) => of(operand),
+            ExprKind::List(all) => all.iter().any(of),
+            ExprKind::Chain(first, others) => of(first) || others.iter().any(|(_, other)| of(other)),
+            ExprKind::If { condition, then, otherwise } => of(condition) || of(then) || of(otherwise),
+            ExprKind::Call { positional, named, .. } => {
+                positional.iter().any(of) || named.iter().any(|(_, argument)| of(argument))
+            }
+            ExprKind::Index(operand, indices) => {
+                let within = |index: &Index| match index {
+                    Index::At(at) => of(at),
+                    Index::Range(parts) => parts.iter().flatten().any(of),
+                    Index::Rest => false,
+                };
+                of(operand) || indices.iter().any(within)
+            }
+            ExprKind::Mistake | ExprKind::None | ExprKind::Text(_) => false,
+            ExprKind::Int(_) | ExprKind::Float(_) | ExprKind::Bool(_) => false,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -21,8 +21,8 @@
 //! - `eval`, with `operators` and `calls`: expressions;
 //! - `body`: steps, blocks, repetition, branches, imports;
 //! - `outputs`: outputs and losses; `metrics`, with `totals` and `samples`: those of whole data sets;
-//! - `entry`: an entry point, from its inputs to its updates; `init_entry`: the graph that makes the initial state; `shared`: state
-//!   that several entries use.
+//! - `entry`: an entry point, from its inputs to its updates, and with `samples` what its outputs are of a batch; `init_entry`:
+//!   the graph that makes the initial state; `shared`: state that several entries use.
 
 pub(crate) mod arguments;
 mod attention;
@@ -44,7 +44,7 @@ mod operators;
 pub(crate) mod ops;
 pub(crate) mod optimizers;
 mod outputs;
-mod samples;
+pub(crate) mod samples;
 pub(crate) mod settings;
 pub(crate) mod shared;
 pub(crate) mod state;

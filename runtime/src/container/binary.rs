@@ -8,7 +8,7 @@
 use super::about::{About, DataRules, Training};
 use super::contents::{Contents, Functions, Piece, Processor, StoredSlot, wrong};
 use crate::error::Result;
-use crate::run::manifest::{IndexRange, Input, Manifest, Output, StateSlot};
+use crate::run::manifest::{IndexRange, Input, Manifest, Output, Samples, StateSlot};
 use crate::run::record::{DataRecord, HeldOutRecord};
 use crate::run::state::SlotKind;
 use crate::tensors::dtype::DType;
@@ -268,6 +268,32 @@ macro_rules! choices {
 }
 choices!(DType "element type", SlotKind "kind");
 
+/// A number for each of the kinds, and the axis where there is one.
+impl Binary for Samples {
+    const LEAST: usize = 1;
+
+    fn name() -> String {
+        "samples".to_owned()
+    }
+
+    fn write(&self, to: &mut Vec<u8>) {
+        match self {
+            Samples::Same => 0u8.write(to),
+            Samples::Along(axis) => (1u8, *axis).write(to),
+            Samples::Together => 2u8.write(to),
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Samples> {
+        match u8::read(from)? {
+            0 => Ok(Samples::Same),
+            1 => usize::read(from).map(Samples::Along),
+            2 => Ok(Samples::Together),
+            number => Err(wrong(format!("there is no kind of samples {number}"))),
+        }
+    }
+}
+
 /// A record of the manifest, as it is documented.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record {
@@ -352,9 +378,15 @@ records! {
         checked: bool;
         cpu_features = Vec::new()
     }
-    Input "input" { name: String, dtype: DType, dims: Vec<usize>, range: Option<IndexRange> }
+    Input "input" {
+        name: String,
+        dtype: DType,
+        dims: Vec<usize>,
+        range: Option<IndexRange>,
+        samples: Samples
+    }
     IndexRange "range" { low: i64, high: i64 }
-    Output "output" { name: String, dtype: DType, dims: Vec<usize> }
+    Output "output" { name: String, dtype: DType, dims: Vec<usize>, samples: Samples }
     StateSlot "use of a slot" { name: String, dtype: DType, dims: Vec<usize>, updated: bool }
     Piece "piece" { processor: Processor, functions: Vec<Functions> }
     Processor "processor" { architecture: String, convention: String, features: Vec<String> }

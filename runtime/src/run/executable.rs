@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::run::block::EntryFn;
-use crate::run::manifest::Manifest;
+use crate::run::manifest::{Manifest, Samples};
 use crate::tensors::memory::AlignedBytes;
 
 /// A compiled entry point. Immutable, and shared by as many [`Instance`](crate::Instance)s as there are
@@ -73,6 +73,15 @@ impl Executable {
     /// What `prepare` has made of this version of the state, if that is known.
     pub(crate) fn prepared_for(&self, version: u64) -> Option<Arc<AlignedBytes>> {
         self.prepared.as_ref().filter(|(known, _)| *known == version).map(|(_, values)| values.clone())
+    }
+
+    /// The same with what is known of the samples in its inputs and outputs, in their order.
+    ///
+    /// # Errors
+    /// Another number of inputs or outputs; axes that are not there, or not equally long.
+    pub fn with_samples(mut self, inputs: &[Samples], outputs: &[Samples]) -> Result<Executable> {
+        self.manifest.set_samples(inputs, outputs)?;
+        Ok(self)
     }
 
     /// What it takes and gives.

@@ -59,6 +59,29 @@ impl Refusal {
     }
 }
 
+/// What an input or output is of the samples of a call: where it has them, and whether they may be run in several calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Samples {
+    /// The same whatever the samples are, and however many: a weight, an input that all samples share.
+    Same,
+    /// One part for each sample along this axis, and of an output made of that sample alone. The axis is as long as the batch
+    /// that the entry is for.
+    Along(usize),
+    /// Something of all samples of a call, such as a sum over them; or nothing is known of it.
+    #[default]
+    Together,
+}
+
+impl Samples {
+    /// The axis of samples, where there is one.
+    pub fn axis(self) -> Option<usize> {
+        match self {
+            Samples::Along(axis) => Some(axis),
+            Samples::Same | Samples::Together => None,
+        }
+    }
+}
+
 /// One input of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
@@ -70,6 +93,20 @@ pub struct Input {
     pub dims: Vec<usize>,
     /// The values allowed where they are used as indices; checked before anything runs.
     pub range: Option<IndexRange>,
+    /// What it has of the samples.
+    pub samples: Samples,
+}
+
+impl Input {
+    /// Its dimensions of one sample. Where no axis of samples is known, data sets have them along the first one.
+    pub fn dims_of_one(&self) -> Vec<usize> {
+        let mut dims = self.dims.clone();
+        let axis = self.samples.axis().unwrap_or(0);
+        if axis < dims.len() {
+            dims.remove(axis);
+        }
+        dims
+    }
 }
 
 /// The values that an index may take: `low..=high`, both included.
@@ -90,6 +127,8 @@ pub struct Output {
     pub dtype: DType,
     /// Its dimensions.
     pub dims: Vec<usize>,
+    /// What it is of the samples.
+    pub samples: Samples,
 }
 
 /// One tensor of the state that an entry uses.
@@ -107,7 +146,8 @@ pub struct StateSlot {
 
 impl Manifest {
     /// Checks that names are unique within inputs, outputs and state, sizes can be addressed, index ranges belong to
-    /// integers and are not empty, and the local memories of threads are aligned one behind the other.
+    /// integers and are not empty, the axes of samples are there and equally long, and the local memories of threads are aligned
+    /// one behind the other.
     ///
     /// # Errors
     /// The first of these that does not hold.
@@ -128,6 +168,7 @@ impl Manifest {
             let bytes = self.local_bytes;
             return wrong(format!("{bytes} bytes of local memory are not a multiple of {ALIGNMENT}"));
         }
+        self.check_samples()?;
         for input in &self.inputs {
             let Some(IndexRange { low, high }) = input.range else { continue };
             if !matches!(input.dtype, DType::U8 | DType::I32 | DType::I64) {
@@ -139,6 +180,47 @@ impl Manifest {
             }
             if low > high {
                 return wrong(format!("the index range {low}..={high} of input `{}` is empty", input.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many samples a call has: how long the axes of samples are. Nothing where there are none.
+    pub fn batch(&self) -> Option<usize> {
+        self.of_samples().next().and_then(|(_, dims, axis)| dims.get(axis).copied())
+    }
+
+    /// Says what inputs and outputs are of the samples, in their order.
+    ///
+    /// # Errors
+    /// Another number of inputs or outputs; axes that are not there, or not equally long.
+    pub fn set_samples(&mut self, inputs: &[Samples], outputs: &[Samples]) -> Result<()> {
+        if (inputs.len(), outputs.len()) != (self.inputs.len(), self.outputs.len()) {
+            let message = "samples are told of another number of inputs and outputs";
+            return Err(Error::new(ErrorKind::Manifest, message).within(&self.entry));
+        }
+        self.inputs.iter_mut().zip(inputs).for_each(|(input, samples)| input.samples = *samples);
+        self.outputs.iter_mut().zip(outputs).for_each(|(output, samples)| output.samples = *samples);
+        self.check_samples()
+    }
+
+    /// The inputs and outputs with an axis of samples: name, dimensions, axis.
+    fn of_samples(&self) -> impl Iterator<Item = (&str, &[usize], usize)> {
+        let inputs = self.inputs.iter().map(|t| (t.name.as_str(), t.dims.as_slice(), t.samples));
+        let outputs = self.outputs.iter().map(|t| (t.name.as_str(), t.dims.as_slice(), t.samples));
+        inputs.chain(outputs).filter_map(|(name, dims, samples)| Some((name, dims, samples.axis()?)))
+    }
+
+    fn check_samples(&self) -> Result<()> {
+        let mut batch = None;
+        for (name, dims, axis) in self.of_samples() {
+            let found = dims.get(axis).copied();
+            if found.is_none() || found != *batch.get_or_insert(found) {
+                let batch = batch.flatten().map_or("some".to_owned(), |batch| batch.to_string());
+                let message = format!(
+                    "`{name}` has {batch} samples along axis {axis}, but its dimensions are {dims:?}"
+                );
+                return Err(Error::new(ErrorKind::Manifest, message).within(&self.entry));
             }
         }
         Ok(())

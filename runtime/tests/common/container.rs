@@ -111,12 +111,18 @@ pub fn here(features: &[&str]) -> MachineCode {
 
 fn manifest(entry: &str, updated: bool, outputs: &[&str], prepared_bytes: usize) -> Manifest {
     let (dtype, dims) = (DType::I32, Vec::new());
-    let output = |&name: &&str| Output { name: name.into(), dtype, dims: vec![] };
+    let output = |&name: &&str| Output { name: name.into(), dtype, dims: vec![], samples: Samples::Same };
     Manifest {
         entry: entry.into(),
         numerics: 6,
         parallel: false,
-        inputs: vec![Input { name: "x".into(), dtype, dims: dims.clone(), range: None }],
+        inputs: vec![Input {
+            name: "x".into(),
+            dtype,
+            dims: dims.clone(),
+            range: None,
+            samples: Samples::Same,
+        }],
         outputs: outputs.iter().map(output).collect(),
         state: vec![StateSlot { name: "w".into(), dtype, dims, updated }],
         arena_bytes: 0,

@@ -114,7 +114,7 @@ fn static_row(row: impl Fn() -> Row, call: impl Fn(*const u64)) {
 }
 
 fn output(name: &str) -> Output {
-    Output { name: name.into(), dtype: DType::F32, dims: vec![] }
+    Output { name: name.into(), dtype: DType::F32, dims: vec![], samples: Samples::Together }
 }
 
 fn slot(name: &str, updated: bool) -> StateSlot {
@@ -126,7 +126,13 @@ fn manifest(entry: &str, batch: usize, state: Vec<StateSlot>) -> Manifest {
         entry: entry.into(),
         numerics: 1,
         parallel: true,
-        inputs: vec![Input { name: "x".into(), dtype: DType::F32, dims: vec![batch, D], range: None }],
+        inputs: vec![Input {
+            name: "x".into(),
+            dtype: DType::F32,
+            dims: vec![batch, D],
+            range: None,
+            samples: Samples::Along(0),
+        }],
         outputs: vec![output("loss"), output("twice")],
         state,
         arena_bytes: D * 4,

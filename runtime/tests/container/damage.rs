@@ -136,7 +136,12 @@ fn files_that_were_cut_are_refused() {
 
 #[test]
 fn other_versions_are_told() {
-    for (version, why) in [(2, "a newer version"), (0, "build it again"), (0x0A1A_0A0D, "a newer version")] {
+    for (version, why) in [
+        (3, "a newer version"),
+        (1, "build it again"),
+        (0, "build it again"),
+        (0x0A1A_0A0D, "a newer version"),
+    ] {
         let mut bytes = sample();
         put(&mut bytes, 0, VERSION_FIELD, version);
         // Whatever follows: its layout is not known.
@@ -201,6 +206,17 @@ fn manifests_are_not_believed() {
     refuse(&|c| c.state[2].dims = vec![huge, huge], "larger than the memory");
     refuse(&|c| c.state[2].dims = vec![1; 65], "65 dimensions, of 64 at most");
     refuse(&|c| c.entries[0].inputs[0].dims = vec![1; 65], "65 dimensions, of 64 at most");
+    refuse(
+        &|c| c.entries[0].inputs[0].samples = Samples::Along(huge),
+        "`x` has some samples along axis 1844",
+    );
+    let batches = |c: &mut Contents| {
+        c.entries[0].inputs[0].samples = Samples::Along(0);
+        c.entries[0].inputs[0].dims = vec![2];
+        c.entries[0].outputs[0].samples = Samples::Along(1);
+        c.entries[0].outputs[0].dims = vec![2, 3];
+    };
+    refuse(&batches, "`y` has 2 samples along axis 1, but its dimensions are [2, 3]");
     refuse(&|c| c.code[0].functions[0].entry = huge - 15, "cannot begin at byte 18446744073709551600");
     refuse(&|c| c.code[0].functions[1].entry = 130, "cannot begin at byte 130");
     refuse(&|c| c.code[0].functions[0].prepare = None, "nothing that prepares them");
@@ -235,6 +251,9 @@ fn bytes_of_manifests_are_not_believed() {
         change(0, &length.to_le_bytes(), "`model`: it ends before all");
     }
     change(8, b"\xff", "`model`: it is not UTF-8");
+    // The first input, behind its type, its dimensions (none) and its range (none): its samples.
+    let x = right.windows(9).position(|bytes| bytes == b"\x01\0\0\0\0\0\0\0x").unwrap();
+    change(x + 19, &[3], "`samples`: there is no kind of samples 3");
     // The second slot of the state: its type, its only dimension, its kind, and whether it is kept.
     let name = right.windows(5).rposition(|bytes| bytes == b"flags").unwrap();
     let slot = name + 5;

@@ -7,6 +7,9 @@ mod actions;
 mod memory;
 mod minimize;
 mod opening;
+mod samples;
+
+pub(crate) use samples::output_samples;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -4,7 +4,8 @@
 //! up must be a sum over them. Graphs are concrete and do not say which axis holds the samples. So the entry is built twice,
 //! for a batch and for one of twice its size: the axis of an input that differs is that of its samples. From there on each
 //! operator has a rule ([`rules`]) that says where the samples are in its result, and whether it keeps them apart. Constants
-//! that differ say by what sums are divided.
+//! that differ say by what sums are divided. What outputs are of the samples is found in the same way, and says whether the
+//! samples of a call may be run in several.
 
 mod rules;
 mod share;
@@ -16,6 +17,29 @@ use std::collections::HashMap;
 use brolga_ir::graph::{Graph, NodeId, Value};
 
 pub(crate) use share::{MEAN, SUM, Share};
+
+/// What an input or output of an entry point is of the samples of a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Samples {
+    /// The same whatever the samples are, and however many: a weight, an input that all samples share.
+    Same,
+    /// One part for each sample along this axis, which is as long as the batch; made of that sample alone.
+    Along(usize),
+    /// Something of all samples of a call, such as a sum over them; or of single ones in another way than along one axis.
+    Together,
+}
+
+impl From<Share> for Samples {
+    fn from(share: Share) -> Samples {
+        match share {
+            Share::Fixed(Some(MEAN)) => Samples::Same,
+            Share::Samples { along, .. } if (along.outer, along.inner) == (1, 1) => {
+                Samples::Along(along.axis)
+            }
+            _ => Samples::Together,
+        }
+    }
+}
 
 /// The shares of the values that `roots` of `one` are made of, which has so many samples; `two` is the same for twice as
 /// many. `None` if the two are of another structure.
