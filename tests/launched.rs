@@ -65,14 +65,14 @@ fn program(at: &Path, line: &str) -> Output {
 }
 
 /// What a program prints, which must succeed.
-fn prints(at: &Path, line: &str) -> String {
+pub fn prints(at: &Path, line: &str) -> String {
     let output = program(at, line);
     assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
 /// Standard error of a program that must fail, without a panic and without results.
-fn fails(at: &Path, line: &str) -> String {
+pub fn fails(at: &Path, line: &str) -> String {
     let output = program(at, line);
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && output.stdout.is_empty(), "{line}: {errors}");

@@ -43,6 +43,7 @@ mod random_graphs;
 mod ranges;
 mod references;
 mod safe;
+mod samples;
 mod schema;
 mod sets;
 mod sharing;
