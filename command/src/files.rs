@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use brolga_runtime::{
-    DType, Error, ErrorKind, Input, LoadReport, Result, Shown, SlotKind, State, Tensor, counted, fitted,
-    read_tensors, sorted, type_name,
+    DType, Error, ErrorKind, Input, LoadReport, Others, Result, Shown, SlotKind, State, Tensor, counted,
+    fitted, read_tensors_and_others, sorted, type_name,
 };
 
 use crate::compiled::{Compiled, Of};
@@ -16,17 +16,19 @@ use crate::refused;
 pub struct InputFile<'p> {
     path: &'p Path,
     tensors: Option<HashMap<String, Tensor>>,
+    /// What it has besides.
+    others: Others,
 }
 
 impl<'p> InputFile<'p> {
     /// A file that is not read yet.
     pub fn new(path: &'p Path) -> InputFile<'p> {
-        InputFile { path, tensors: None }
+        InputFile { path, tensors: None, others: Others::new() }
     }
 
     /// Tensors that were read before, and what they are called in messages.
     pub fn of(path: &'p Path, tensors: Vec<(String, Tensor)>) -> InputFile<'p> {
-        InputFile { path, tensors: Some(tensors.into_iter().collect()) }
+        InputFile { path, tensors: Some(tensors.into_iter().collect()), others: Others::new() }
     }
 
     /// Where it is.
@@ -37,11 +39,15 @@ impl<'p> InputFile<'p> {
     /// What is in it, by name.
     ///
     /// # Errors
-    /// Those of [`read_tensors`].
+    /// Those of [`read_tensors_and_others`].
     pub fn tensors(&mut self) -> Result<&mut HashMap<String, Tensor>> {
         let tensors = match self.tensors.take() {
             Some(tensors) => tensors,
-            None => read_tensors(self.path)?.into_iter().collect(),
+            None => {
+                let (tensors, others) = read_tensors_and_others(self.path)?;
+                self.others = others;
+                tensors.into_iter().collect()
+            }
         };
         Ok(self.tensors.insert(tensors))
     }
@@ -82,12 +88,17 @@ pub fn read_inputs(file: Option<InputFile<'_>>, inputs: &[Input]) -> Result<Vec<
     if let [input] = inputs {
         file.take_for(&input.name)?;
     }
+    file.tensors()?;
+    let others = std::mem::take(&mut file.others);
     let tensors = file.tensors()?;
     let has: Vec<String> = tensors.keys().map(|name| format!("`{name}`")).collect();
     let has = sorted(has, String::cmp);
     let mut found = Vec::new();
     for input in inputs {
         let Some(tensor) = tensors.remove(&input.name) else {
+            if let Some((_, why)) = others.into_iter().find(|(name, _)| *name == input.name) {
+                return Err(why);
+            }
             let message = format!(
                 "`{}` has no tensor `{}`, which must be {}; it has {}",
                 path.shown(),

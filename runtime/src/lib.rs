@@ -62,7 +62,10 @@ pub use tensors::tensor::{Tensor, TensorMut, TensorRef};
 pub use files::{
     atomic::{check_writable, write_atomically},
     checksum::checksum,
-    npz::{holds_results, read_array, read_tensors, write_results, write_tensors},
+    npz::{
+        Others, holds_results, read_array, read_tensors, read_tensors_and_others, write_results,
+        write_tensors,
+    },
     safetensors::{TensorFile, write_safetensors},
     weights::{LoadReport, file_header},
 };

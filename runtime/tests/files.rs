@@ -57,6 +57,33 @@ fn arrays_of_other_kinds_are_refused_with_a_way_out() {
     assert_eq!(read_tensors(data("missing.npz")).unwrap_err().kind(), ErrorKind::Io);
 }
 
+/// What an archive has beside numbers is named, and in no one's way.
+#[test]
+fn what_else_an_archive_has_is_passed_over() {
+    let (tensors, others) = read_tensors_and_others(data("others.npz")).unwrap();
+    assert_eq!(tensors, [("pixel".to_owned(), arrays().remove(3).1)]);
+    assert_eq!(read_tensors(data("others.npz")).unwrap(), tensors);
+    let said: Vec<(&str, String)> =
+        others.iter().map(|(name, error)| (name.as_str(), error.to_string())).collect();
+    for ((name, error), (expected, why)) in said.iter().zip([
+        ("name", "its elements are `<U2`"),
+        ("wave", "its elements are `<c8`"),
+        ("about.json", "member `about.json` is not a NumPy array (.npy)"),
+    ]) {
+        assert_eq!(*name, expected);
+        assert!(error.contains(why) && error.contains("others.npz"), "{error}");
+    }
+    assert_eq!(said.len(), 3);
+    // Without any array there is nothing to be read.
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = std::fs::read(data("others.npz")).unwrap();
+    let at = bytes.windows(3).position(|three| three == b"|u1").unwrap();
+    let mut changed = bytes.clone();
+    changed[at + 1] = b'S';
+    std::fs::write(folder.path().join("none.npz"), changed).unwrap();
+    assert_eq!(read_tensors(folder.path().join("none.npz")).unwrap_err().kind(), ErrorKind::Format);
+}
+
 /// What becomes of the numbers of `tests/data/make.py` in a type of that name.
 fn same_numbers(code: &str) -> Tensor {
     let numbers = [0u8, 1, 2, 3, 4, 100];

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use brolga_runtime::{
-    Batches, DType, Field, Request, Result, Split, Tensor, TensorMut, checksum, counted, listed_in_quotes,
-    type_name,
+    Batches, DType, Field, Others, Request, Result, Split, Tensor, TensorMut, checksum, counted,
+    listed_in_quotes, type_name,
 };
 
 use super::options::Options;
@@ -35,9 +35,10 @@ pub(super) struct ArrayBatches {
 }
 
 impl ArrayBatches {
-    /// Finds each field among `arrays`. Errors name the array that is missing or does not fit.
+    /// Finds each field among `arrays`, beside which a file has `others`. Errors name the array that is missing or does not fit.
     pub(super) fn new(
         arrays: Vec<(String, Tensor)>,
+        mut others: Others,
         fields: &[Field],
         options: &Options,
     ) -> Result<ArrayBatches> {
@@ -50,6 +51,9 @@ impl ArrayBatches {
         for field in fields {
             let mut take = |part: usize, name: String| {
                 let Some(array) = arrays.remove(&name) else {
+                    if let Some(at) = others.iter().position(|(other, _)| *other == name) {
+                        return Err(others.swap_remove(at).1);
+                    }
                     let message = format!("expected an array `{name}` for the input `{}`, found", field.name);
                     let found = if names.is_empty() { "none".into() } else { listed_in_quotes(&names) };
                     return Err(bad(format!("{message} {found}")));

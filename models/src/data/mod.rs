@@ -44,7 +44,7 @@ mod table;
 
 use std::path::Path;
 
-use brolga_runtime::{Batches, Error, ErrorKind, Field, Result, Shown, read_tensors};
+use brolga_runtime::{Batches, Error, ErrorKind, Field, Result, Shown, read_tensors_and_others};
 
 use reading::malformed;
 
@@ -108,7 +108,8 @@ fn open_folder(folder: &Path, fields: &[Field], options: &Options) -> Result<Box
 }
 
 fn open_arrays(file: &Path, fields: &[Field], options: &Options) -> Result<Box<dyn Batches>> {
-    Ok(Box::new(arrays::ArrayBatches::new(read_tensors(file)?, fields, options)?))
+    let (tensors, others) = read_tensors_and_others(file)?;
+    Ok(Box::new(arrays::ArrayBatches::new(tensors, others, fields, options)?))
 }
 
 /// Opens a table for the inputs `fields` of a model: [`open`], of which nothing else is needed.

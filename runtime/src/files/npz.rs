@@ -30,11 +30,23 @@ const MARKING_SPACES: usize = 128;
 const MAX_EXPANSION: u64 = 1032;
 
 /// Reads all tensors of a file: `.npz`, `.npy` (one tensor, named like the file), or safetensors. What it is, its content
-/// says; where that says nothing, its name.
+/// says; where that says nothing, its name. What an archive has besides is passed over.
 ///
 /// # Errors
 /// A file that cannot be read, is cut short or holds something else; too little memory.
 pub fn read_tensors(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
+    Ok(read_tensors_and_others(path)?.0)
+}
+
+/// What an archive has beside tensors: arrays of texts, say, and files of other kinds. For each its name, and what to say to
+/// whoever asks for it.
+pub type Others = Vec<(String, Error)>;
+
+/// Reads all tensors of a file, as [`read_tensors`] does, and names what else it has.
+///
+/// # Errors
+/// Those of [`read_tensors`].
+pub fn read_tensors_and_others(path: impl AsRef<Path>) -> Result<(Vec<(String, Tensor)>, Others)> {
     let path = path.as_ref();
     let content = Content::of(path).map_err(|e| Error::io("read", path, e))?;
     match (content, extension(path).as_str()) {
@@ -44,9 +56,9 @@ pub fn read_tensors(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
             let (file, size) = open_regular(path).map_err(|e| Error::io("read", path, e))?;
             let tensor = read_npy(&mut BufReader::new(file), size).map_err(|e| e.within(in_file(path)))?;
             let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-            Ok(vec![(name, tensor)])
+            Ok((vec![(name, tensor)], Others::new()))
         }
-        _ => TensorFile::open(path)?.read_all(),
+        _ => Ok((TensorFile::open(path)?.read_all()?, Others::new())),
     }
 }
 
@@ -61,7 +73,7 @@ pub fn read_array(bytes: &[u8]) -> Result<Tensor> {
 /// Opens a file of weights: safetensors, or an archive of arrays (`.npz`), which is read at once.
 pub(crate) fn open_weights(path: &Path) -> Result<TensorFile> {
     match Content::of(path) {
-        Ok(Content::Npz) => Ok(TensorFile::in_memory(path, read_npz(path)?)),
+        Ok(Content::Npz) => Ok(TensorFile::in_memory(path, read_npz(path)?.0)),
         Ok(Content::Empty) if extension(path) == "npz" => Err(empty(path)),
         _ => TensorFile::open(path),
     }
@@ -141,7 +153,7 @@ fn empty(path: &Path) -> Error {
     format_error("the file is empty: it has 0 bytes, and so no arrays").within(in_file(path))
 }
 
-fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {
+fn read_npz(path: &Path) -> Result<(Vec<(String, Tensor)>, Others)> {
     let (file, size) = open_regular(path).map_err(|e| Error::io("read", path, e))?;
     let broken =
         |e: io::Error| format_error(format!("it is not a whole zip archive: {e}")).within(in_file(path));
@@ -150,21 +162,32 @@ fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {
         let message = format!("the name `{}` is used twice", name.strip_suffix(".npy").unwrap_or(&name));
         return Err(Error::new(ErrorKind::Name, message).within(in_file(path)));
     }
-    let mut tensors: Vec<(String, Tensor)> = Vec::new();
+    let (mut tensors, mut others) = (Vec::new(), Others::new());
     for at in 0..archive.len() {
         let full = archive.name(at);
         let Some(name) = full.strip_suffix(".npy") else {
-            return Err(
-                format_error(format!("member `{full}` is not a NumPy array (.npy)")).within(in_file(path))
-            );
+            let message = format!("member `{full}` is not a NumPy array (.npy)");
+            others.push((full.clone(), format_error(message).within(in_file(path))));
+            continue;
         };
         // What the archive says of the size is believed only as far as the bytes of the file can expand.
         let limit = size.saturating_mul(MAX_EXPANSION).min(archive.bytes(at));
         let tensor = read_npy(&mut archive.content(at).map_err(broken)?, limit)
-            .map_err(|e| e.within(format!("array `{name}` in `{}`", path.shown())))?;
-        tensors.push((name.to_string(), tensor));
+            .map_err(|e| e.within(format!("array `{name}` in `{}`", path.shown())));
+        match tensor {
+            Ok(tensor) => tensors.push((name.to_string(), tensor)),
+            Err(error) if error.kind() == ErrorKind::DType => others.push((name.to_string(), error)),
+            // What is damaged is not passed over.
+            Err(error) => return Err(error),
+        }
     }
-    Ok(tensors)
+    match others.pop() {
+        Some((_, error)) if tensors.is_empty() => Err(error),
+        last => {
+            others.extend(last);
+            Ok((tensors, others))
+        }
+    }
 }
 
 /// Reads one `.npy` stream of at most `limit` bytes.
@@ -256,7 +279,8 @@ fn parse_header(text: &str) -> Result<Header> {
     let descr = value("descr")?;
     let code = descr.strip_prefix('\'').and_then(|d| d.split_once('\'')).map(|(code, _)| code);
     let Some(code) = code else {
-        return Err(format_error("it is a structured array; save each of its fields as an array of its own"));
+        let message = "it is a structured array; save each of its fields as an array of its own";
+        return Err(Error::new(ErrorKind::DType, message));
     };
     let (order, name) = code.split_at_checked(1).unwrap_or(("", code));
     let stored = stored(name).filter(|_| ["<", ">", "|", "="].contains(&order));

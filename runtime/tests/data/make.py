@@ -1,5 +1,7 @@
 """Makes the files that the tests read: `python make.py` in this directory (NumPy 2, PyTorch, safetensors)."""
 
+import zipfile
+
 import numpy as np
 import torch
 from safetensors.torch import save_file
@@ -19,6 +21,11 @@ np.save("plain.npy", arrays["image"])
 np.save("fortran.npy", np.asfortranarray(np.ones((2, 3), dtype=np.float32)))
 np.save("half.npy", np.ones(3, dtype=np.float16))
 np.save("complex.npy", np.ones(3, dtype=np.complex64))
+
+# What an archive may have beside arrays of numbers.
+np.savez("others.npz", pixel=arrays["pixel"], name=np.array(["a", "bc"]), wave=np.ones(3, dtype=np.complex64))
+with zipfile.ZipFile("others.npz", "a") as archive:
+    archive.writestr(zipfile.ZipInfo("about.json"), "{}")
 
 # The same numbers in every element type, byte order, and order of elements: [[0, 1, 2], [3, 4, 100]], as f64 also halves.
 numbers = np.array([[0, 1, 2], [3, 4, 100]])
