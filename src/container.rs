@@ -11,11 +11,11 @@ use brolga_ir::program::Program;
 use brolga_models::data::takes_colour;
 use brolga_passes::facts::batch::trains;
 use brolga_runtime::container::{About, Code, DataRules, Parts, Training, Values};
-use brolga_runtime::{Field, Instance, Manifest, State, Tensor, Threads, checksum, type_name};
+use brolga_runtime::{Field, Instance, Manifest, State, Threads, checksum, type_name};
 
 use crate::compile::{Lowered, emit_all};
 use crate::error::{Error, Result};
-use crate::model::{Model, dtype, slot_kind};
+use crate::model::Model;
 use crate::object::ObjectEntry;
 
 /// The entry point that draws the state.
@@ -209,16 +209,6 @@ impl Model {
         batch.filter(|&size| size != 1 && self.shares_state_with_single())?;
         let others = dims.iter().filter(|(name, _)| *name != "batch").copied();
         Some(others.chain([("batch", 1)]).collect())
-    }
-
-    /// The state with zeros everywhere.
-    pub(crate) fn empty_state(&self) -> Result<State> {
-        let mut state = State::new();
-        for slot in self.instance().state() {
-            let tensor = Tensor::zeros(dtype(slot.ty.dtype), &slot.ty.dims)?;
-            state.insert(slot.name.clone(), slot_kind(slot.kind), tensor)?;
-        }
-        Ok(state)
     }
 
     /// How data is read for it.

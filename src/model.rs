@@ -338,6 +338,16 @@ impl Model {
         Some(executable)
     }
 
+    /// The state with zeros everywhere.
+    pub(crate) fn empty_state(&self) -> Result<State> {
+        let mut state = State::new();
+        for slot in self.instance().state() {
+            let tensor = Tensor::zeros(dtype(slot.ty.dtype), &slot.ty.dims)?;
+            state.insert(slot.name.clone(), slot_kind(slot.kind), tensor)?;
+        }
+        Ok(state)
+    }
+
     /// The state that training starts from: parameters drawn by `seed`, which is the key of the model's random
     /// numbers (dropout) too; everything else at its beginning.
     ///
@@ -482,7 +492,7 @@ fn short_name(name: &str) -> String {
 }
 
 /// The runtime's element type of a slot. A bf16 stands for a f32 inside of programs, and is no type of a model's slots.
-pub(crate) fn dtype(dtype: brolga_ir::DType) -> DType {
+fn dtype(dtype: brolga_ir::DType) -> DType {
     brolga_codegen::runtime_dtype(dtype).unwrap_or(DType::F32)
 }
 

@@ -8,12 +8,15 @@
 //! - `pub use` and `pub(crate) use` pass on, and are no use by themselves; neither is `mod`. A folder's `mod.rs` may so declare
 //!   and pass on children that use what it defines itself; if it uses one of them beyond that, they form a cycle.
 //! - Modules inside of a file are the file. What is compiled for tests only does not count: tests look from above.
-//! - Methods, implementations of traits and macros have no paths, so they are not seen. Who calls a method uses the file of
-//!   its type, wherever the method stands: that is how a room adds to a type of the room below (`impl Lowering` in
-//!   `lower/products`).
+//! - A type may have methods in several files: that is how a room adds to a type of the room below (`impl Lowering` in
+//!   `lower/products`). A file *calls* another one where it calls such a method on what has that type for sure: `self`, a name that
+//!   it declares with the type, or that every file which declares it does; and the method stands in one file only. What is written
+//!   recursively calls files above; the list of these is [`UP`].
+//! - Implementations of traits and macros are not seen, nor methods on what an expression gives.
 //!
 //! A *room* is a folder (or a file at the top) with all that lies in it; a folder in a folder is one of its own if it is listed.
 
+mod methods;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,9 +41,20 @@ const PASSES: &[Room] = &[
     ("lower::regions", &["facts", "lower"]),
     ("lower::products", &["tuning", "facts", "lower", "lower::regions"]),
     ("lower::indexed", &["facts", "lower", "lower::regions"]),
+    ("lower::control", &["lower", "lower::regions"]),
     (
         "lower::driver",
-        &["tuning", "options", "facts", "rewrite", "lower", "lower::regions", "lower::products"],
+        &[
+            "tuning",
+            "options",
+            "facts",
+            "rewrite",
+            "lower",
+            "lower::regions",
+            "lower::products",
+            "lower::indexed",
+            "lower::control",
+        ],
     ),
     ("lower::prepared", &["options", "facts", "rewrite", "choose", "lower::driver"]),
     ("program", &["options", "facts", "rewrite"]),
@@ -119,6 +133,26 @@ const CRATES: &[(&str, &[Room])] =
 const FLAT: &[&str] =
     &["src/lib.rs", "src/main.rs", "command/src/lib.rs", "models/src/lib.rs", "launchers/src/lib.rs"];
 
+/// What is written recursively: the crate, the files that call methods of one above, and that one. `a::` are all files in `a`.
+const UP: &[(&str, &str, &str)] = &[
+    // Arguments of calls are expressions.
+    ("frontend", "graph::calls", "graph::eval"),
+    // Steps hold bodies.
+    ("frontend", "graph::body::", "graph::body"),
+    // Operators bring their operands to one type, or are formulas of operators.
+    ("frontend", "graph::ops", "graph::ops::"),
+    // A body may import a file.
+    ("frontend", "model::body", "model::file"),
+    // The bodies of loops and conditions are nodes.
+    ("passes", "lower::control", "lower::driver"),
+    // A region around a product that takes nothing behind itself is lowered node by node.
+    ("passes", "lower::products::fused", "lower::driver"),
+    // Strips and columns are of statements.
+    ("codegen", "portable::strip", "portable::kernel"),
+    ("codegen", "wide::writing::strips", "wide::writing::statements"),
+    ("codegen", "wide::writing::columns", "wide::writing::statements"),
+];
+
 /// What some rooms never name of other crates: program passes and code generation see no graph.
 const UNSEEN: &[(&str, &str, &[&str])] = &[("passes", "program", GRAPHS), ("codegen", "", GRAPHS)];
 
@@ -151,19 +185,47 @@ fn room_of(rooms: &[Room], module: &Module) -> Option<&'static str> {
     rooms.iter().map(|&(room, _)| room).filter(within).max_by_key(|room| room.len())
 }
 
+/// The files that each file uses.
+type Edges = BTreeMap<Module, BTreeSet<Module>>;
+
+/// Those that each file of a crate uses or calls methods of, without what goes up because it is recursive; and how often each
+/// row of [`UP`] was met.
+fn edges(of: &str, files: &Crate) -> (Edges, Vec<usize>) {
+    let mut met = vec![0; UP.len()];
+    let mut all = files.edges();
+    for (module, called) in methods::calls(files) {
+        all.entry(module).or_default().extend(called);
+    }
+    let is_in = |module: &Module, file: &str| match file.strip_suffix("::") {
+        Some(folder) => name(module).strip_prefix(folder).is_some_and(|rest| rest.starts_with("::")),
+        None => name(module) == file,
+    };
+    for (module, used) in &mut all {
+        used.retain(|used| {
+            let goes = |(known, from, to): &(&str, &str, &str)| {
+                *known == of && is_in(module, from) && is_in(used, to)
+            };
+            let up = UP.iter().position(goes);
+            up.iter().for_each(|&at| met[at] += 1);
+            up.is_none()
+        });
+    }
+    (all, met)
+}
+
 /// Each file that uses another room than it may.
-fn breaches(files: &Crate, rooms: &[Room]) -> Vec<String> {
+fn breaches(edges: &Edges, rooms: &[Room]) -> Vec<String> {
     let mut found = Vec::new();
-    for (module, used) in files.edges() {
-        let Some(own) = room_of(rooms, &module) else {
-            found.push(format!("{} lies in no room that is listed", name(&module)));
+    for (module, used) in edges {
+        let Some(own) = room_of(rooms, module) else {
+            found.push(format!("{} lies in no room that is listed", name(module)));
             continue;
         };
         let may = rooms.iter().find(|(room, _)| *room == own).map_or(&[][..], |(_, may)| may);
         for used in used {
-            let other = room_of(rooms, &used).unwrap_or("lib");
+            let other = room_of(rooms, used).unwrap_or("lib");
             if other != own && !may.contains(&other) {
-                found.push(format!("{} uses {}", name(&module), name(&used)));
+                found.push(format!("{} uses {}", name(module), name(used)));
             }
         }
     }
@@ -171,7 +233,7 @@ fn breaches(files: &Crate, rooms: &[Room]) -> Vec<String> {
 }
 
 /// The files of each cycle.
-fn cycles(edges: &BTreeMap<Module, BTreeSet<Module>>) -> Vec<String> {
+fn cycles(edges: &Edges) -> Vec<String> {
     let mut reached: BTreeMap<&Module, BTreeSet<&Module>> = BTreeMap::new();
     for from in edges.keys() {
         let mut seen = BTreeSet::new();
@@ -199,7 +261,7 @@ fn rooms_use_only_those_that_they_may() {
     for (name, rooms) in CRATES {
         let files = read(&root(name));
         assert!(files.modules().count() > 10, "{name}");
-        let found = breaches(&files, rooms);
+        let found = breaches(&edges(name, &files).0, rooms);
         assert!(found.is_empty(), "{name}:\n{}", found.join("\n"));
     }
 }
@@ -224,6 +286,20 @@ fn no_file_uses_one_that_uses_it() {
         let found = cycles(&read(&root).edges());
         assert!(found.is_empty(), "{root}:\n{}", found.join("\n"));
     }
+}
+
+#[test]
+fn no_file_calls_methods_of_one_that_uses_it() {
+    let mut all = vec![0; UP.len()];
+    let listed = CRATES.iter().map(|(name, _)| (*name, root(name)));
+    for (name, root) in listed.chain(FLAT.iter().map(|root| ("", (*root).to_owned()))) {
+        let (edges, met) = edges(name, &read(&root));
+        let found = cycles(&edges);
+        assert!(found.is_empty(), "{root}:\n{}", found.join("\n"));
+        all.iter_mut().zip(met).for_each(|(all, met)| *all += met);
+    }
+    let unused: Vec<_> = UP.iter().zip(all).filter(|(_, met)| *met == 0).map(|(row, _)| row).collect();
+    assert!(unused.is_empty(), "nothing goes up that way: {unused:?}");
 }
 
 /// The graph holds operators, and operators are built, printed and differentiated as graphs: the one cycle there is.
@@ -256,7 +332,7 @@ fn rooms_that_see_no_graph_name_none() {
 
 /// The reader itself.
 mod reader {
-    use super::{Crate, Room, breaches, cycles, name};
+    use super::{Crate, Room, breaches, cycles, methods, name};
 
     fn edges(texts: &[(&str, &str)]) -> Vec<String> {
         let all = Crate::of(texts).edges();
@@ -322,12 +398,50 @@ mod reader {
         let files = Crate::of(&[("lib", ""), parent, ("a::x", "use super::A;"), ("b", "use crate::a::A;")]);
         assert_eq!(cycles(&files.edges()), ["a, a::x"]);
         let rooms: &[Room] = &[("a", &[]), ("b", &[]), ("lib", &[])];
-        assert_eq!(breaches(&files, rooms), ["b uses a"]);
+        assert_eq!(breaches(&files.edges(), rooms), ["b uses a"]);
         let files = Crate::of(&[
             ("lib", ""),
             ("a", "mod x;\npub use x::f;\npub struct A;"),
             ("a::x", "use super::A;"),
         ]);
         assert!(cycles(&files.edges()).is_empty());
+    }
+
+    const TYPE: (&str, &str) = ("a", "pub struct A<'a>;\nimpl<'a> A<'a> { pub fn new() -> A<'a> { A } }");
+    const METHOD: (&str, &str) = ("b", "use crate::a::A;\nimpl A<'_> where Self: Sized { fn f(&self) {} }");
+
+    fn calls(text: &str) -> Vec<String> {
+        let files = Crate::of(&[("lib", ""), TYPE, METHOD, ("c", text)]);
+        methods::calls(&files)[&vec!["c".to_owned()]].iter().map(|called| name(called)).collect()
+    }
+
+    #[test]
+    fn calls_of_methods_are_seen() {
+        for text in [
+            "use crate::a::A; fn g(a: &mut A) { a.f() }",
+            "use crate::a::A; fn g(a: &'static A<'_>) { a\n    .f() }",
+            "use crate::a::A; struct S<'s> { a: &'s mut A<'s> } impl S<'_> { fn g(&self) { self.a.f() } }",
+            "use crate::a::A; impl A<'_> { fn g(&self) { self.f::<3>() } }",
+            "use crate::a::A; impl<'a> A<'a> { fn g(&self) { Self::f(self) } }",
+            "use crate::a::A; impl Drop for A<'_> { fn drop(&mut self) { self.f() } }",
+            "use crate::a::A; fn g(a: &A) {} fn h() { i(|a| a.f()) }",
+        ] {
+            assert_eq!(calls(text), ["b"], "{text}");
+        }
+    }
+
+    #[test]
+    fn calls_of_other_methods_are_none() {
+        for text in [
+            "use crate::a::A; fn g(a: &mut A) { a.h() }",
+            "use other::A; fn g(a: &mut A) { a.f() }",
+            "use crate::a::A; fn g(a: &mut A, b: B) { b.f() }",
+            "use crate::a::A; fn g(a: &mut A) {} fn h(a: &B) { a.f() }",
+            "struct B; impl B { fn g(&self) { self.f() } }",
+            "use crate::a::A; fn g(a: &mut A) { a.f }",
+            "use crate::a::A; impl A<'_> { fn f(&self) { self.f() } }",
+        ] {
+            assert_eq!(calls(text), [""; 0], "{text}");
+        }
     }
 }

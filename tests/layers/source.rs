@@ -65,6 +65,23 @@ impl Crate {
         self.files.iter().map(of).collect()
     }
 
+    /// The code of a file: without comments, strings, tests and uses.
+    pub fn code(&self, module: &Module) -> &str {
+        &self.files[module].code
+    }
+
+    /// Whether a name in a file is that of a type of this crate.
+    pub fn knows(&self, module: &Module, name: &str) -> bool {
+        let file = &self.files[module];
+        let imported = |used: &Use| used.name == name && self.resolve(module, &used.path, 0).is_some();
+        let is_it = |at: usize| {
+            let rest = file.code[at..].trim_start().strip_prefix(name);
+            rest.is_some_and(|rest| !rest.bytes().next().is_some_and(is_word))
+        };
+        let defined = |kind: &&str| behind(&file.code, kind).any(is_it);
+        file.uses.iter().any(imported) || ["struct", "enum"].iter().any(defined)
+    }
+
     /// All paths of other crates that a file names.
     pub fn outside(&self, module: &Module) -> Vec<String> {
         let file = &self.files[module];
@@ -202,7 +219,7 @@ fn quoted(bytes: &[u8], end: u8) -> usize {
     (at + 1).min(bytes.len())
 }
 
-fn is_word(byte: u8) -> bool {
+pub fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
@@ -224,7 +241,7 @@ fn without_tests(code: &str) -> String {
 }
 
 /// The length of a block in braces.
-fn block(code: &str) -> usize {
+pub fn block(code: &str) -> usize {
     let mut depth = 0;
     for (at, character) in code.char_indices() {
         match character {

@@ -4,7 +4,7 @@ use iced_x86::Mnemonic;
 
 use super::cpu::{Cpu, load, store, unknown};
 use super::decode::{Decoded, Index, Operand};
-use super::vector::{Vector, element};
+use super::operands::{Vector, element};
 
 impl Cpu {
     /// Runs an instruction, if it fills a vector: from memory, a general register, or another vector lane by lane. And the one

@@ -7,8 +7,10 @@
 //! | file | what |
 //! |---|---|
 //! | `decode.rs` | instructions taken apart |
-//! | `cpu.rs` | registers, memory, instructions on integers |
-//! | `vector.rs` | operands of vectors and masks |
+//! | `cpu.rs` | registers and memory |
+//! | `operands.rs` | vectors as operands |
+//! | `run.rs` | jumps and instructions on integers |
+//! | `vector.rs` | instructions on vectors, by whoever knows them; those on masks |
 //! | `arithmetic.rs` | instructions lane by lane |
 //! | `memory.rs` | loads and stores |
 //! | `shuffle.rs` | lanes that change their places |
@@ -17,6 +19,8 @@ mod arithmetic;
 mod cpu;
 mod decode;
 mod memory;
+mod operands;
+mod run;
 mod shuffle;
 mod vector;
 

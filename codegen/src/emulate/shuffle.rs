@@ -4,7 +4,7 @@ use iced_x86::Mnemonic;
 
 use super::cpu::{Cpu, load, store, unknown};
 use super::decode::{Decoded, Operand};
-use super::vector::{Vector, element};
+use super::operands::{Vector, element};
 
 /// Bytes as the low lanes of a vector.
 fn from_bytes(bytes: impl IntoIterator<Item = u8>) -> Vector {

@@ -11,7 +11,8 @@
 //! | `address.rs` | index expressions and addresses |
 //! | `memory.rs` | loads and stores, guarded ones too |
 //! | `checked.rs` | the same of kernels that may reach outside |
-//! | `lanes.rs` | operations on scalars and on vectors |
+//! | `lanes.rs` | what scalars are kept in, and the lanes of vectors |
+//! | `operations.rs` | operations on scalars and on vectors |
 //! | `convert.rs` | conversions between types |
 //! | `bf16.rs` | weights of `bf16`, widened as they are loaded |
 //! | `function.rs` | elementary functions |
@@ -29,6 +30,7 @@ mod function;
 mod kernel;
 mod lanes;
 mod memory;
+mod operations;
 mod reduce;
 mod remainder;
 mod strip;

@@ -6,7 +6,8 @@ use brolga_ir::program::{AccId, Access, Expr, Stmt, ValueId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::context::{Acc, Bound, InStrip, KernelCx, LANES};
-use super::lanes::{has_lanes, has_vector_code};
+use super::lanes::has_lanes;
+use super::operations::has_vector_code;
 
 /// Finds out whether a strip has vector code: 32-bit lanes only, and every accumulator either has 32 lanes or is
 /// declared inside.

@@ -133,6 +133,12 @@ impl<'l> Assembler<'l> {
         }
     }
 
+    /// What lies behind the code as an operand.
+    pub fn pool_operand(&self, entry: usize) -> Located {
+        let (vector, label) = &self.pool[entry];
+        if vector.len() == 1 { Located::Everywhere(*label) } else { Located::Memory((*label).into()) }
+    }
+
     /// The value in a register: its own, or that scratch register.
     pub fn register(&mut self, lane: Lane, scratch: usize) -> Asm<Vector> {
         self.load_operand(self.operand(lane), scratch)

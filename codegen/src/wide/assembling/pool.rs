@@ -1,7 +1,7 @@
 //! What lies behind the code of a leaf: constants and other vectors.
 
 use super::allocate::Home;
-use super::assembler::{Assembler, Located};
+use super::assembler::Assembler;
 use super::instructions::Asm;
 use crate::leaf::Leaf;
 use crate::wide::types::lane_code::{Define, Inst};
@@ -30,12 +30,6 @@ impl Assembler<'_> {
             Isa::Avx512 => 1,
         };
         self.pool_entry(vec![bits; lanes])
-    }
-
-    /// What lies behind the code as an operand.
-    pub fn pool_operand(&self, entry: usize) -> Located {
-        let (vector, label) = &self.pool[entry];
-        if vector.len() == 1 { Located::Everywhere(*label) } else { Located::Memory((*label).into()) }
     }
 
     /// Places behind the code for all constants, and the registers of those that have one.

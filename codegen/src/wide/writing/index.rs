@@ -1,10 +1,10 @@
-//! Indices and addresses inside a leaf.
+//! Indices and addresses inside a leaf, and the values that they are made of.
 
 use brolga_ir::DType;
 use brolga_ir::index::{Atom, Index, Range, Var};
 use brolga_ir::program::ValueId;
 
-use super::writer::Writer;
+use super::writer::{Known, Writer, lane_bits};
 use crate::portable::has_lanes;
 use crate::wide::types::lane_code::{Define, Elements, Inst, Lane};
 use crate::wide::types::operations::Binary;
@@ -47,6 +47,20 @@ impl Writer<'_, '_> {
 
     fn is_strip_var(&self, var: Var) -> bool {
         self.strip.as_ref().is_some_and(|strip| strip.var == var)
+    }
+
+    /// A value from inside, or one from outside in all lanes.
+    pub fn value(&mut self, id: ValueId) -> Option<Known> {
+        if let Some(&value) = self.values.get(&id) {
+            return Some(value);
+        }
+        let dtype = self.cx.values.get(&id)?.dtype;
+        let lane = match self.cx.constants.get(&id) {
+            Some(scalar) => self.lanes.constant(lane_bits(*scalar)?),
+            None if has_lanes(dtype) => self.uniform(Word { start: Start::Value(id), strides: Vec::new() }),
+            None => return None,
+        };
+        Some(Known { lane, dtype, varies: false, inside: false })
     }
 
     /// Whether an index differs between the iterations of the strip.

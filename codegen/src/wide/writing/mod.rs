@@ -6,7 +6,7 @@
 //! | `statements.rs` | statements and loops |
 //! | `strips.rs`, `sums.rs` | strips and what runs before them; accumulators |
 //! | `values.rs`, `operations.rs` | expressions, and operations of programs as those of the machine |
-//! | `index.rs` | indices and addresses |
+//! | `index.rs` | indices and addresses, and the values that they are made of |
 //! | `columns.rs` | strips that run several iterations of a loop around them |
 //! | `neighbouring_columns.rs` | neighbouring columns of a matrix, loaded or stored together |
 //! | `epilogue.rs` | what follows a tile, done to its sums |

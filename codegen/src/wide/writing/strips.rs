@@ -49,19 +49,6 @@ impl Writer<'_, '_> {
         Some(())
     }
 
-    /// Has `f` write what runs before the strip.
-    pub fn before<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
-        let Some(strip) = self.strip.as_mut().filter(|strip| !strip.in_head) else { return f(self) };
-        strip.in_head = true;
-        std::mem::swap(&mut strip.head, &mut self.lanes.insts);
-        let result = f(self);
-        if let Some(strip) = &mut self.strip {
-            strip.in_head = false;
-            std::mem::swap(&mut strip.head, &mut self.lanes.insts);
-        }
-        result
-    }
-
     /// Whether a value of the strip is the same in all its iterations, and can be computed before it.
     ///
     /// A load is moved only if the kernel does not write the parameter and nothing is stored before it: an

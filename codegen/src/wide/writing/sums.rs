@@ -3,8 +3,7 @@
 use brolga_ir::DType;
 use brolga_ir::program::{AccId, Combine, ValueId};
 
-use super::values::lane_bits;
-use super::writer::{Known, Sum, Writer};
+use super::writer::{Known, Sum, Writer, lane_bits};
 use crate::portable::{Acc, has_lanes};
 use crate::wide::types::lane_code::{Define, Inst};
 use crate::wide::types::operations::Unary;

@@ -1,14 +1,12 @@
-//! Expressions, constants and values from outside of the leaf.
+//! Expressions and constants.
 
 use brolga_ir::DType;
 use brolga_ir::index::Index;
 use brolga_ir::program::{Expr, ValueId};
-use brolga_ir::scalar::{Scalar, ScalarOp};
+use brolga_ir::scalar::ScalarOp;
 
-use super::writer::{Known, Writer};
-use crate::portable::has_lanes;
+use super::writer::{Known, Writer, lane_bits};
 use crate::wide::types::lane_code::{Define, Inst, Lane};
-use crate::wide::types::words::{Start, Word};
 
 impl Writer<'_, '_> {
     /// A value, and whether it differs between the iterations of the strip.
@@ -61,28 +59,6 @@ impl Writer<'_, '_> {
             _ => None,
         })
     }
-
-    /// A value from inside, or one from outside in all lanes.
-    pub fn value(&mut self, id: ValueId) -> Option<Known> {
-        if let Some(&value) = self.values.get(&id) {
-            return Some(value);
-        }
-        let dtype = self.cx.values.get(&id)?.dtype;
-        let lane = match self.cx.constants.get(&id) {
-            Some(scalar) => self.lanes.constant(lane_bits(*scalar)?),
-            None if has_lanes(dtype) => self.uniform(Word { start: Start::Value(id), strides: Vec::new() }),
-            None => return None,
-        };
-        Some(Known { lane, dtype, varies: false, inside: false })
-    }
-
-    pub fn word(&mut self, word: Word) -> usize {
-        let known = self.words.iter().position(|w| *w == word && w.start != Start::Unset);
-        known.unwrap_or_else(|| {
-            self.words.push(word);
-            self.words.len() - 1
-        })
-    }
 }
 
 /// Whether an operation has `i64` operands or results, which must be in the range of `i32`; `None` where the result
@@ -95,18 +71,5 @@ fn narrow(op: ScalarOp, operand: DType, result: DType) -> Option<bool> {
         (DType::I32 | DType::Bool | DType::U8, DType::I64) => matches!(op, Convert(_)).then_some(false),
         (_, DType::I64) => None,
         _ => Some(false),
-    }
-}
-
-/// The bits of a constant in a lane.
-pub(crate) fn lane_bits(scalar: Scalar) -> Option<u32> {
-    match scalar {
-        Scalar::Bf16(v) => Some(v.to_f32().to_bits()),
-        Scalar::F32(v) => Some(v.to_bits()),
-        Scalar::I32(v) => Some(v as u32),
-        Scalar::Bool(v) => Some(if v { u32::MAX } else { 0 }),
-        Scalar::U8(v) => Some(v as u32),
-        Scalar::I64(v) => i32::try_from(v).ok().map(|v| v as u32),
-        Scalar::F64(_) => None,
     }
 }

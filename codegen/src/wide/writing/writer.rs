@@ -3,12 +3,13 @@
 use brolga_ir::DType;
 use brolga_ir::index::{Index, Var};
 use brolga_ir::program::{AccId, Combine, ValueId};
+use brolga_ir::scalar::Scalar;
 use rustc_hash::FxHashMap;
 
 use crate::portable::KernelCx;
 use crate::wide::types::lane_code::{Inst, Lane, Lanes};
 use crate::wide::types::machine::Machine;
-use crate::wide::types::words::Word;
+use crate::wide::types::words::{Start, Word};
 
 /// A value inside the leaf.
 #[derive(Clone, Copy)]
@@ -120,5 +121,40 @@ impl<'a, 'k> Writer<'a, 'k> {
             extents: FxHashMap::default(),
             strip: None,
         }
+    }
+
+    /// Has `f` write what runs before the strip.
+    pub fn before<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
+        let Some(strip) = self.strip.as_mut().filter(|strip| !strip.in_head) else { return f(self) };
+        strip.in_head = true;
+        std::mem::swap(&mut strip.head, &mut self.lanes.insts);
+        let result = f(self);
+        if let Some(strip) = &mut self.strip {
+            strip.in_head = false;
+            std::mem::swap(&mut strip.head, &mut self.lanes.insts);
+        }
+        result
+    }
+
+    /// The number of a word of the leaf's table; equal ones are one.
+    pub fn word(&mut self, word: Word) -> usize {
+        let known = self.words.iter().position(|w| *w == word && w.start != Start::Unset);
+        known.unwrap_or_else(|| {
+            self.words.push(word);
+            self.words.len() - 1
+        })
+    }
+}
+
+/// The bits of a constant in a lane.
+pub(crate) fn lane_bits(scalar: Scalar) -> Option<u32> {
+    match scalar {
+        Scalar::Bf16(v) => Some(v.to_f32().to_bits()),
+        Scalar::F32(v) => Some(v.to_bits()),
+        Scalar::I32(v) => Some(v as u32),
+        Scalar::Bool(v) => Some(if v { u32::MAX } else { 0 }),
+        Scalar::U8(v) => Some(v as u32),
+        Scalar::I64(v) => i32::try_from(v).ok().map(|v| v as u32),
+        Scalar::F64(_) => None,
     }
 }

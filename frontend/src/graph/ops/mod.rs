@@ -392,6 +392,27 @@ impl<'a> Ops<'a> {
         self.elementwise(ScalarOp::Sqrt, x)
     }
 
+    /// `x^exponent` for a fixed exponent.
+    pub fn pow_num(&mut self, x: Tensor, exponent: f64) -> Built {
+        match exponent {
+            0.0 => {
+                let ty = self.ty(x);
+                return self.full(1.0, &ty);
+            }
+            1.0 => return Ok(x),
+            2.0 => return self.square(x),
+            0.5 => return self.sqrt(x),
+            _ => {}
+        }
+        let exponent = self.full(exponent, &self.ty(x))?;
+        Ok(self.b.elementwise(ScalarOp::Function(Function::Pow), &[x, exponent])?)
+    }
+
+    /// The value, through which no gradient goes.
+    pub fn stop_gradient(&mut self, x: Tensor) -> Built {
+        Ok(self.b.stop_gradient(x)?)
+    }
+
     /// Whether elements are true: those that are not 0, of whatever type.
     pub fn truth(&mut self, x: Tensor) -> Built {
         if self.dtype(x) == DType::Bool { Ok(x) } else { self.compare_num(Comparison::Ne, x, 0.0) }

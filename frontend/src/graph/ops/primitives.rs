@@ -2,7 +2,7 @@
 
 use brolga_ir::ops::{Conv, ConvForm, Distribution, ReduceWindow};
 use brolga_ir::program::Combine;
-use brolga_ir::scalar::{Comparison, Function, Scalar, ScalarOp};
+use brolga_ir::scalar::{Comparison, Scalar};
 use brolga_ir::{DType, Size, Type};
 
 use super::{Ops, common_dims};
@@ -56,10 +56,6 @@ fn stream(path: &str) -> u32 {
 
 impl Ops<'_> {
     // Differentiation.
-
-    pub fn stop_gradient(&mut self, x: Tensor) -> Built {
-        Ok(self.b.stop_gradient(x)?)
-    }
 
     /// The value that earlier steps of an entry have left of a state.
     pub fn settled(&mut self, state: &str, x: Tensor) -> Built {
@@ -263,18 +259,6 @@ impl Ops<'_> {
         self.reshape(rows, &picked)
     }
 
-    /// The position of the first largest (or smallest) element along an axis, as `i32`; of the first NaN where there
-    /// is one.
-    pub fn arg_extreme(&mut self, x: Tensor, axis: usize, largest: bool) -> Built {
-        let dims = self.dims(x);
-        let combine = if largest { Combine::Max } else { Combine::Min };
-        let found = self.holds_extreme(x, axis, combine)?;
-        let position = self.b.iota(DType::I32, &dims, axis)?;
-        let last = self.full(dims[axis].saturating_sub(1) as f64, &Type::new(DType::I32, dims))?;
-        let candidates = self.select(found, position, last)?;
-        self.reduce(Combine::Min, candidates, &[axis], false)
-    }
-
     /// Sums of all elements up to each position along an axis.
     pub fn cumsum(&mut self, x: Tensor, axis: usize) -> Built {
         let x = if self.dtype(x) == DType::Bool { self.convert(x, DType::I64)? } else { x };
@@ -329,22 +313,6 @@ impl Ops<'_> {
         let ty = Type::new(dtype, [values.len()]);
         let tensor = brolga_ir::Tensor::generate(&ty, |i| Scalar::from_f64(dtype, values[i]));
         Ok(self.b.constant(tensor)?)
-    }
-
-    /// `x^exponent` for a fixed exponent.
-    pub fn pow_num(&mut self, x: Tensor, exponent: f64) -> Built {
-        match exponent {
-            0.0 => {
-                let ty = self.ty(x);
-                return self.full(1.0, &ty);
-            }
-            1.0 => return Ok(x),
-            2.0 => return self.square(x),
-            0.5 => return self.sqrt(x),
-            _ => {}
-        }
-        let exponent = self.full(exponent, &self.ty(x))?;
-        Ok(self.b.elementwise(ScalarOp::Function(Function::Pow), &[x, exponent])?)
     }
 
     /// Every `step`-th element along one axis, from `start` to below `stop`.

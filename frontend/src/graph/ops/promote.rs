@@ -150,7 +150,7 @@ impl Ops<'_> {
         }
         let single: Vec<usize> = [1].into_iter().chain(part_dims).collect();
         let parts = parts.into_iter().map(|part| self.reshape(part, &single)).collect::<Built<Vec<_>>>()?;
-        self.concat(&parts, 0)
+        Ok(self.b.concat(&parts, 0)?)
     }
 
     /// A number as a scalar tensor of that type; a mistake if the type cannot hold it.

@@ -4,9 +4,9 @@
 //! A gradient flows into both branches of a choice, as 0 into the one that was not taken; if a derivative there is
 //! infinite, 0 · inf is NaN. So the branch that is not taken is given an argument of which it has a derivative.
 
-use brolga_ir::DType;
 use brolga_ir::program::Combine;
 use brolga_ir::scalar::{Comparison, Function, ScalarOp};
+use brolga_ir::{DType, Type};
 
 use super::Ops;
 use crate::expr::Binary;
@@ -275,6 +275,18 @@ impl Ops<'_> {
         }
         let undefined = self.compare(Comparison::Ne, x, x)?;
         self.elementwise2(ScalarOp::Or, found, undefined)
+    }
+
+    /// The position of the first largest (or smallest) element along an axis, as `i32`; of the first NaN where there
+    /// is one.
+    pub fn arg_extreme(&mut self, x: Tensor, axis: usize, largest: bool) -> Built {
+        let dims = self.dims(x);
+        let combine = if largest { Combine::Max } else { Combine::Min };
+        let found = self.holds_extreme(x, axis, combine)?;
+        let position = self.b.iota(DType::I32, &dims, axis)?;
+        let last = self.full(dims[axis].saturating_sub(1) as f64, &Type::new(DType::I32, dims))?;
+        let candidates = self.select(found, position, last)?;
+        self.reduce(Combine::Min, candidates, &[axis], false)
     }
 }
 
