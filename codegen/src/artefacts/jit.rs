@@ -109,6 +109,9 @@ pub unsafe fn compile_traced(program: &Program, options: &Options) -> Result<Com
 /// after the other on one thread, as in the interpreter, whose bits they give; an access outside of its parameter is
 /// refused, which the run reports as an error.
 ///
+/// Threads share the points of a grid where the program says so: behind a call that is `parallel`. Passes write that into what they
+/// lower; whoever writes a program by hand does it too.
+///
 /// # Errors
 /// As for [`compile`], and the first rule of the verifier that does not hold.
 pub fn compile_checked(program: &Program, options: &Options) -> Result<Compiled, Error> {
