@@ -64,6 +64,19 @@ fn manifests_are_those_of_packages() {
     assert!(workspace.contains("\nexclude = [\"/tests\", \"/benches\""));
 }
 
+/// Whoever has one crate alone has the texts of its licences.
+#[test]
+fn every_package_has_the_texts_of_its_licences() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for member in PUBLISHED.into_iter().chain(["launchers/link"]) {
+        for file in ["LICENSE-MIT", "LICENSE-APACHE"] {
+            let own = fs::read_to_string(root.join(member).join(file));
+            let own = own.unwrap_or_else(|e| panic!("{member}/{file}: {e}"));
+            assert_eq!(own, fs::read_to_string(root.join(file)).unwrap(), "{member}/{file}");
+        }
+    }
+}
+
 /// What is compiled into a crate lies in its folder, and not in what its package leaves out.
 #[test]
 fn crates_include_only_files_of_their_own() {
