@@ -137,10 +137,7 @@ impl Model {
 
     /// The table of layers alone, in training or not; nothing where they have mistakes.
     pub(crate) fn rows(&self, settings: &Settings, train: bool) -> Option<Vec<LayerRow>> {
-        let (set, mistakes) = settings::check(&self.tree, settings);
-        if !mistakes.is_empty() {
-            return None;
-        }
+        let set = settings::check(&self.tree, settings).ok()?;
         let model = Configured { tree: &self.tree, settings, set: &set };
         with_names(|names| entry::build_rows(model, train, names))
     }
@@ -295,7 +292,7 @@ fn build_all(
     settings: &Settings,
     known: Option<&Instance>,
 ) -> Result<Instance, Diagnostics> {
-    let (set, mut mistakes) = settings::check(tree, settings);
+    let (set, mut mistakes) = settings::checked(tree, settings);
     let model = Configured { tree, settings, set: &set };
     // Defaults stand for values that are wrong, so that what is wrong besides is found too; nothing stands for a variant.
     if !settings::has_variant(tree, settings) {

@@ -86,8 +86,14 @@ pub(crate) fn has_variant(tree: &ModelTree, settings: &Settings) -> bool {
     settings.variant.as_ref().is_none_or(known)
 }
 
-/// Checks the choices against the model; gives the values of `set` that are right, and what is wrong.
-pub(crate) fn check(tree: &ModelTree, settings: &Settings) -> (Vec<(String, Val)>, Diagnostics) {
+/// Checks the choices against the model; gives the values of `set`.
+pub(crate) fn check(tree: &ModelTree, settings: &Settings) -> Result<Vec<(String, Val)>, Diagnostics> {
+    let (values, mistakes) = checked(tree, settings);
+    mistakes.into_result(values)
+}
+
+/// The values of `set` that are right, and what is wrong with the choices.
+pub(crate) fn checked(tree: &ModelTree, settings: &Settings) -> (Vec<(String, Val)>, Diagnostics) {
     let mut diagnostics = Diagnostics::default();
     let general = |message: String| Diagnostic::general(&tree.source, message);
     if let Some(variant) = settings.variant.as_ref().filter(|_| !has_variant(tree, settings)) {
