@@ -104,7 +104,7 @@ fn bytes() {
 fn form() {
     let cases = [
         ("unknown layer", body("Conv2D(features: 3, kernel: 3)")),
-        ("reserved layer", body("Scan(body: [])")),
+        ("reserved layer", body("While(body: [])")),
         ("unknown argument", body("Conv2d(feature: 3, kernel: 3)")),
         ("missing arguments", body("Conv2d(stride: 2)")),
         ("argument given twice", body("Linear(features: 3, features: 4)")),

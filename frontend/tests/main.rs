@@ -11,6 +11,7 @@ mod imports;
 mod language;
 mod limits;
 mod lists;
+mod loops;
 mod models;
 mod naming;
 mod numbers;

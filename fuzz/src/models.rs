@@ -232,6 +232,14 @@ impl Maker {
             }
             "As" | "Ref" | "Reuse" => format!("{name}(\"{}\")", self.pick(&["v", "x", "fc1", "conv1", "s1"])),
             "Let" => format!("Let(\"v\", \"{}\")", self.operation()),
+            "Carry" => format!("Carry(\"v\", \"{}\")", self.operation()),
+            "Scan" => {
+                let way = self.pick(&["", "times: 2", "axis: 0", "reverse: true", "over: { \"w\": \"x\" }"]);
+                let name = self.pick(&["", "name: \"s1\""]);
+                let fields = [way, name].into_iter().filter(|field| !field.is_empty());
+                let fields: String = fields.map(|field| format!("{field}, ")).collect();
+                format!("Scan({fields}body: {})", body(self))
+            }
             "Expr" => format!("Expr(\"{}\")", self.operation()),
             "Import" => "Import(model: \"softmax-regression\", name: \"part\")".to_owned(),
             _ => format!("{name}({})", body(self)),

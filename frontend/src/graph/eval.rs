@@ -80,7 +80,18 @@ impl Builder<'_> {
 
     fn name(&mut self, name: &str, span: Span) -> Val {
         if let Some(value) = self.lookup(name) {
+            if self.is_of_ended_step(&value) {
+                let fault = Fault::new(format!("`{name}` is a value of one step of a loop, which has ended"));
+                return self.fail(
+                    fault.note("a step that reads such values cannot be reused outside of the loop"),
+                    span,
+                );
+            }
             return value;
+        }
+        if let Some(diagnostic) = self.unknown_of_step(name, span) {
+            self.report(diagnostic);
+            return Val::Unknown;
         }
         let mut diagnostic = Diagnostic::new(&self.source, span, format!("there is no value `{name}` here"));
         diagnostic = match functions::find(name) {

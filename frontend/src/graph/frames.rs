@@ -15,8 +15,10 @@ pub(crate) struct Frame {
     pub names: Names,
     /// The frame to look in next.
     pub parent: Option<usize>,
-    /// A loop's frame holds its index only; names given inside belong to the body around it.
+    /// The frame of a repetition holds its index only; names given inside belong to the body around it.
     pub is_loop: bool,
+    /// The carries that are declared in this body, by name: the number of the loop, and that of the carry in it.
+    pub carried: HashMap<String, (u32, usize)>,
 }
 
 /// Names that can be kept as they are now, for `Reuse`, while more are given: every layer does so.

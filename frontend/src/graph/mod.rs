@@ -14,6 +14,7 @@
 //! - `ops`: primitives with numpy's conventions, and formulas that several layers share;
 //! - `builder`: the graph under way, and where in the model its building is. It holds `frames` (names), `names` (which names may
 //!   be), `state` (what is saved), `settings` (what the user chooses), `class_axes` and `measured` (what has been found out);
+//! - `loops`: what is built for one step becomes the region of a loop;
 //! - `arguments`, `attention`: what layers and functions have in common.
 //!
 //! What walks the model, from the inside to the outside:
@@ -37,6 +38,7 @@ pub(crate) mod functions;
 pub(crate) mod init;
 pub(crate) mod init_entry;
 pub(crate) mod layers;
+mod loops;
 mod measured;
 mod metrics;
 pub(crate) mod names;

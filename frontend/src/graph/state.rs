@@ -134,6 +134,17 @@ impl Slots {
         self.now = now;
     }
 
+    /// Slots that hold something else than where `saved` was made, in order: what they held there, or at the start if they are
+    /// newer, and what they hold now.
+    pub fn changed_since(&self, saved: &HashMap<String, Tensor>) -> Vec<(String, Tensor, Tensor)> {
+        let changed = |slot: &Slot| {
+            let before = *saved.get(&slot.name).or_else(|| self.before.get(&slot.name))?;
+            let now = *self.now.get(&slot.name)?;
+            (now != before).then(|| (slot.name.clone(), before, now))
+        };
+        self.list.iter().filter_map(changed).collect()
+    }
+
     pub fn set(&mut self, name: &str, value: Tensor) {
         self.now.insert(name.to_owned(), value);
     }

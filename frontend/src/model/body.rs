@@ -6,14 +6,14 @@ use super::decoder::{Decoder, Given};
 use super::file::read;
 use super::notation::{FieldRef, Value, ValueKind, field_list};
 use super::structure::{BodyWord, Structured};
-use super::tree::{Body, BodyStep, BodyStepKind, Branch, Import, Join, ModelTree};
+use super::tree::{Body, BodyStep, BodyStepKind, Branch, Import, Join, LetNames, ModelTree, ScanStep};
 use crate::diagnostics::Diagnostic;
 use crate::expr::{Expr, Template};
 use crate::signature::{Words, find};
 use crate::source::{Source, Span, Spanned};
 
 /// Names that later versions of the language give a meaning to.
-const RESERVED: [&str; 3] = ["Scan", "While", "Random"];
+const RESERVED: [&str; 2] = ["While", "Random"];
 
 /// Files may import files this deep.
 const DEEPEST_IMPORT: usize = 8;
@@ -142,15 +142,48 @@ impl Decoder<'_> {
             BodyWord::Ref => BodyStepKind::Ref(self.given_template(given, span)),
             BodyWord::Reuse => BodyStepKind::Reuse(self.given_template(given, span)),
             BodyWord::Let => {
-                let name = given.get("name").and_then(|value| self.identifier(value));
+                let names = given.get("name").and_then(|value| self.let_names(value));
                 let value = self.given_expression(given, "value", span);
-                BodyStepKind::Let(name?, value)
+                BodyStepKind::Let { names: names?, value }
+            }
+            BodyWord::Scan => BodyStepKind::Scan(Box::new(self.scan(given))),
+            BodyWord::Carry => {
+                let name = given.get("name").and_then(|value| self.identifier(value));
+                let start = self.given_expression(given, "start", span);
+                BodyStepKind::Carry { name: name?, start }
             }
             BodyWord::Expr => BodyStepKind::Expr(self.given_expression(given, "value", span)),
             BodyWord::Import => BodyStepKind::Import(Box::new(self.import(given)?)),
             // Reported before its fields are read.
             BodyWord::Block => return None,
         })
+    }
+
+    /// The name of a `Let`, or its list of names.
+    fn let_names(&mut self, value: &Value) -> Option<LetNames> {
+        let ValueKind::List(items) = &value.kind else { return self.identifier(value).map(LetNames::One) };
+        let names: Vec<_> = items.iter().map(|item| self.identifier(item)).collect();
+        names.into_iter().collect::<Option<_>>().map(LetNames::Each)
+    }
+
+    fn scan(&mut self, given: &Given) -> ScanStep {
+        let name = given.get("name").map(|value| self.template_or_mistake(value));
+        let mut expression = |name| given.get(name).map(|value| self.expression_or_mistake(value));
+        let [axis, times, reverse, lengths, until] =
+            ["axis", "times", "reverse", "lengths", "until"].map(&mut expression);
+        let over = given.get("over").map(|value| {
+            let mut sequences = Vec::new();
+            for (name, value) in self.map(value, "a map of names to sequences") {
+                let value = self.expression_or_mistake(value);
+                if self.check_identifier(&name) {
+                    sequences.push((name, value));
+                }
+            }
+            sequences
+        });
+        let index = given.get("index").and_then(|value| self.identifier(value));
+        let body = self.given_body(given, "body");
+        ScanStep { name, body, axis, over, times, index, reverse, lengths, until }
     }
 
     /// The branches of a join.

@@ -141,6 +141,8 @@ words! {
         Let = "Let",
         Expr = "Expr",
         Reuse = "Reuse",
+        Scan = "Scan",
+        Carry = "Carry",
         Import = "Import",
         Block = "Block",
     }
@@ -171,7 +173,30 @@ impl Structured for BodyWord {
                 }
             }
             BodyWord::As | BodyWord::Ref | BodyWord::Reuse => const { &[NAME] },
-            BodyWord::Let => const { &[NAME, needs("value", Form::Value)] },
+            BodyWord::Let => {
+                const {
+                    &[
+                        needs("name", Form::Any(&[Form::Text, Form::List(&Form::Text)])),
+                        needs("value", Form::Value),
+                    ]
+                }
+            }
+            BodyWord::Scan => {
+                const {
+                    &[
+                        may("name", Form::Text),
+                        BODY,
+                        may("axis", Form::Value).or(Constant::Int(1)),
+                        may("over", VALUES),
+                        may("times", Form::Value),
+                        may("index", Form::Text),
+                        may("reverse", Form::Value).or(Constant::Flag(false)),
+                        may("lengths", Form::Value),
+                        may("until", Form::Value),
+                    ]
+                }
+            }
+            BodyWord::Carry => const { &[NAME, needs("start", Form::Value)] },
             BodyWord::Expr => const { &[needs("value", Form::Value)] },
             BodyWord::Import => {
                 const {
@@ -191,7 +216,7 @@ impl Structured for BodyWord {
     /// Where a name or an index may be left out, the number of unnamed arguments says what they are.
     fn orders(self) -> &'static [(usize, &'static [&'static str])] {
         match self {
-            BodyWord::Sequential => &[(1, &["body", "name"])],
+            BodyWord::Sequential | BodyWord::Scan => &[(1, &["body", "name"])],
             BodyWord::Repeat => &[(2, &["times", "body", "index"])],
             _ => &[],
         }

@@ -108,10 +108,47 @@ pub(crate) enum BodyStepKind {
     Aside(Body),
     As(Template),
     Ref(Template),
-    Let(Spanned<String>, Expr),
+    Let {
+        names: LetNames,
+        value: Expr,
+    },
+    Scan(Box<ScanStep>),
+    Carry {
+        name: Spanned<String>,
+        start: Expr,
+    },
     Expr(Expr),
     Reuse(Template),
     Import(Box<Import>),
+}
+
+/// What `Let` names.
+#[derive(Debug)]
+pub(crate) enum LetNames {
+    /// The value.
+    One(Spanned<String>),
+    /// The parts of a list, each by its own name.
+    Each(Vec<Spanned<String>>),
+}
+
+/// A loop over steps.
+#[derive(Debug)]
+pub(crate) struct ScanStep {
+    pub name: Option<Template>,
+    pub body: Body,
+    /// Along which axis the steps lie.
+    pub axis: Option<Expr>,
+    /// The sequences, by the names that their steps have in the body.
+    pub over: Option<Vec<(Spanned<String>, Expr)>>,
+    /// The number of steps, where there is no sequence.
+    pub times: Option<Expr>,
+    /// The name of the position in the body.
+    pub index: Option<Spanned<String>>,
+    pub reverse: Option<Expr>,
+    /// How many steps each row has.
+    pub lengths: Option<Expr>,
+    /// Whether it ends behind a step.
+    pub until: Option<Expr>,
 }
 
 /// How branches come together.

@@ -42,7 +42,7 @@ impl Builder<'_> {
         while let Some(parent) = self.frames[root].parent {
             root = parent;
         }
-        let frame = Frame { names: names.into(), parent: Some(root), is_loop: false };
+        let frame = Frame { names: names.into(), parent: Some(root), ..Frame::default() };
         self.depth += 1;
         self.in_frame(frame, |builder| {
             // The body is run even where arguments are mistakes: parameters without a value are unknown then.

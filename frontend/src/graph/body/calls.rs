@@ -26,8 +26,12 @@ impl Builder<'_> {
     pub(super) fn call(&mut self, name: &str, body: &Body, position: usize) {
         let path = self.full_name(name);
         if !self.reusing {
-            let frames = self.frames.iter_mut().map(|frame| Frame { names: frame.names.kept(), ..*frame });
-            let (frames, frame) = (frames.collect(), self.frame);
+            let kept = |frame: &mut Frame| Frame {
+                names: frame.names.kept(),
+                carried: frame.carried.clone(),
+                ..*frame
+            };
+            let (frames, frame) = (self.frames.iter_mut().map(kept).collect(), self.frame);
             let reusable = Reusable { body: body.clone(), position, frames, frame, tree: self.tree.clone() };
             self.reusable.insert(path.clone(), reusable);
         }
@@ -43,6 +47,7 @@ impl Builder<'_> {
             BodyStepKind::Sequential { body, .. } => {
                 self.in_scope(name, Numbering::Position(0), |builder| builder.run(body));
             }
+            BodyStepKind::Scan(scan) => self.scan(scan, name, step.span),
             _ => {}
         }
         if !self.stopped {

@@ -43,7 +43,7 @@ impl Builder<'_> {
         let outer_values = std::mem::take(&mut self.values);
         self.in_file(tree, |builder| {
             let names = builder.import_names(tree, import, &values);
-            let frame = Frame { names: names.into(), parent: None, is_loop: false };
+            let frame = Frame { names: names.into(), ..Frame::default() };
             builder.in_frame(frame, |builder| builder.run_import(tree, &part));
         });
         let values = std::mem::replace(&mut self.values, outer_values);

@@ -5,6 +5,7 @@ mod calls;
 mod imports;
 mod naming;
 mod reuse;
+mod scan;
 
 use std::collections::HashMap;
 
@@ -13,7 +14,7 @@ use super::frames::Frame;
 use super::layers;
 use super::value::{Built, Fault, Val};
 use crate::expr::{Expr, ExprKind};
-use crate::model::tree::{Body, BodyStepKind, Branch, Join};
+use crate::model::tree::{Body, BodyStepKind, Branch, Join, LetNames};
 use crate::source::{Span, Spanned};
 
 /// Most steps of one graph: repetition is bounded, so that every model that is accepted is checked within seconds. The deepest
@@ -76,13 +77,40 @@ impl Builder<'_> {
                     None => Val::Unknown,
                 };
             }
-            BodyStepKind::Let(name, value) => {
-                let value = self.eval(value);
-                self.bind(&name.value, value, name.span);
-            }
+            BodyStepKind::Let { names, value } => self.let_names(names, value),
+            BodyStepKind::Scan(scan) => match &scan.name {
+                Some(name) => self.named(Some(name), "scan", body, position),
+                None => self.scan(scan, "", span),
+            },
+            BodyStepKind::Carry { name, start } => self.declare_carry(name, start, span),
             BodyStepKind::Expr(value) => self.current = self.eval(value),
             BodyStepKind::Reuse(name) => self.reuse(name, span),
             BodyStepKind::Import(import) => self.import(import, span),
+        }
+    }
+
+    /// Gives a value a name, or each of a list its own.
+    fn let_names(&mut self, names: &LetNames, value: &Expr) {
+        let found = self.eval(value);
+        let names = match names {
+            LetNames::One(name) => return self.bind(&name.value, found, name.span),
+            LetNames::Each(names) => names,
+        };
+        let values = match found {
+            Val::List(items) if items.len() == names.len() => items,
+            Val::Unknown => vec![Val::Unknown; names.len()],
+            other => {
+                let message = match &other {
+                    Val::List(items) => format!("{} names for a list of {}", names.len(), items.len()),
+                    other => format!("{} names need a list, found {}", names.len(), other.describe()),
+                };
+                let fault = Fault::new(message).help("`split(x, n)` gives a list of n parts");
+                self.fail(fault, value.span);
+                vec![Val::Unknown; names.len()]
+            }
+        };
+        for (name, value) in names.iter().zip(values) {
+            self.bind(&name.value, value, name.span);
         }
     }
 
@@ -181,7 +209,8 @@ impl Builder<'_> {
             }
             self.steps += 1;
             let names = HashMap::from([(index.to_owned(), (value, span))]);
-            let frame = Frame { names: names.into(), parent: Some(self.frame), is_loop: true };
+            let frame =
+                Frame { names: names.into(), parent: Some(self.frame), is_loop: true, ..Frame::default() };
             self.in_frame(frame, |builder| builder.run(body));
         }
         self.check_steps(span);

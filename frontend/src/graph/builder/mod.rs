@@ -21,6 +21,7 @@ use brolga_ir::{DType, Type};
 
 use super::class_axes::ClassAxes;
 use super::frames::Frame;
+use super::loops::Loops;
 use super::measured::Metrics;
 use super::names::LayerNames;
 use super::ops::{GraphBuilder, Ops};
@@ -166,6 +167,8 @@ pub(crate) struct Builder<'a> {
     pub(super) steps: usize,
     /// How many blocks and reused layers the walk is inside of.
     pub(super) depth: usize,
+    /// The loops that it is inside of, and what is known of those that have ended.
+    pub(super) loops: Loops,
 }
 
 /// A layer that is fitted to the data before training.
@@ -212,6 +215,7 @@ impl<'a> Builder<'a> {
             steps: 0,
             given_up: false,
             depth: 0,
+            loops: Loops::default(),
             rows: Vec::new(),
             measured: Metrics::default(),
             fits: Vec::new(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Builder, Numbering};
 use crate::diagnostics::Diagnostic;
 use crate::graph::frames::Frame;
+use crate::graph::loops::{Ended, Next};
 use crate::graph::names::STANDS_IN;
 use crate::graph::state::SlotKind;
 use crate::graph::value::Val;
@@ -36,21 +37,61 @@ impl Builder<'_> {
             if let Some((value, _)) = self.frames[at].names.get(name) {
                 return Some(value.clone());
             }
+            // Of a carry, this step's value: it has none yet, whatever has that name around.
+            if self.frames[at].carried.contains_key(name) {
+                return None;
+            }
             frame = self.frames[at].parent;
         }
-        // From the innermost scope outwards.
-        for depth in (0..=self.path.len()).rev() {
-            let path = match depth {
-                0 => name.to_owned(),
-                _ => format!("{}.{name}", self.path[..depth].join(".")),
-            };
-            if let Some(value) = self.values.get(&path) {
-                return Some(value.clone());
-            }
+        if let Some(value) = self.paths_of(name).find_map(|path| self.values.get(&path)) {
+            return Some(value.clone());
         }
         // State that is fitted to data, such as `data.image.mean`, with its present value.
         let (slot, value) = self.slots.get(name)?;
         (slot.kind == SlotKind::Fitted).then_some(Val::Tensor(value))
+    }
+
+    /// The paths that a name may stand for, from the innermost scope outwards.
+    fn paths_of(&self, name: &str) -> impl Iterator<Item = String> {
+        (0..=self.path.len()).rev().map(move |depth| match depth {
+            0 => name.to_owned(),
+            _ => format!("{}.{name}", self.path[..depth].join(".")),
+        })
+    }
+
+    /// Why a name that [`Self::lookup`] does not know stands for nothing here, if it is one of a step of a loop.
+    pub fn unknown_of_step(&self, name: &str, span: Span) -> Option<Diagnostic> {
+        let mut frame = Some(self.frame);
+        while let Some(at) = frame {
+            if self.frames[at].carried.contains_key(name) {
+                let message = format!("`{name}` of this step has no value yet");
+                let help = format!("that of the step before is `prev.{name}`");
+                return Some(Diagnostic::new(&self.source, span, message).help(help));
+            }
+            frame = self.frames[at].parent;
+        }
+        let ended = self.paths_of(name).find_map(|path| self.loops.ended.get(&path))?;
+        let message = format!("`{name}` is a value of one step of a loop, which has ended");
+        let diagnostic = Diagnostic::new(&self.source, span, message);
+        Some(match ended {
+            Ended::Unnamed => diagnostic.help(format!(
+                "give the loop a name: of `Scan(name: \"loop\", ...)` this is `loop.{name}` for all steps, and \
+                 `loop.last.{name}` for the last"
+            )),
+            Ended::Under(of) => diagnostic
+                .help(format!("`{of}.{name}` is that of all steps, `{of}.last.{name}` that of the last")),
+            Ended::NoRows(ty) => diagnostic.note(format!(
+                "its rows end at different steps, so what is seen behind it has rows along axis 0; `{name}` is {ty}"
+            )),
+        })
+    }
+
+    /// Whether a value belongs to one step of a loop that has ended: a layer that stands in that loop is reused outside.
+    pub fn is_of_ended_step(&mut self, value: &Val) -> bool {
+        match value {
+            Val::Tensor(tensor) => self.loops.has_ended(&self.graph.graph, *tensor),
+            _ => false,
+        }
     }
 
     /// All names that [`Self::lookup`] knows.
@@ -69,13 +110,24 @@ impl Builder<'_> {
         names
     }
 
-    /// Binds a name in the body around the current loops; a second definition elsewhere is a mistake.
-    pub fn bind(&mut self, name: &str, value: Val, span: Span) {
+    /// The frame of the body around the current repetitions: that of the names that are given here.
+    pub(in crate::graph) fn body_frame(&self) -> usize {
         let mut frame = self.frame;
         while let (true, Some(parent)) = (self.frames[frame].is_loop, self.frames[frame].parent) {
             frame = parent;
         }
-        if let Some((_, first)) = self.frames[frame].names.get(name)
+        frame
+    }
+
+    /// Binds a name in the body around the current repetitions; a second definition elsewhere is a mistake. The name of a carry
+    /// that is declared in that body says what it is behind this step.
+    pub fn bind(&mut self, name: &str, value: Val, span: Span) {
+        let frame = self.body_frame();
+        if let Some(&carry) = self.frames[frame].carried.get(name) {
+            if !self.name_carry(carry, name, &value, span) {
+                return;
+            }
+        } else if let Some((_, first)) = self.frames[frame].names.get(name)
             && *first != span
         {
             let diagnostic = Diagnostic::new(&self.source, span, format!("`{name}` is defined twice"))
@@ -86,6 +138,25 @@ impl Builder<'_> {
         }
         self.values.insert(self.full_name(name), value.clone());
         self.frames[frame].names.insert(name.to_owned(), (value, span));
+    }
+
+    /// Notes what a carry is behind this step; false if it has been named, which is reported.
+    fn name_carry(&mut self, carry: (u32, usize), name: &str, value: &Val, span: Span) -> bool {
+        let place = (self.source.clone(), span);
+        let Some(known) = self.loops.named(carry) else { return true };
+        if let Next::Named(_, (source, first)) = &known.next {
+            let message = format!("the carry `{name}` is named twice in one step");
+            let diagnostic = Diagnostic::new(&self.source, span, message);
+            let diagnostic = match *first == span && source.name == self.source.name {
+                true => diagnostic.note("it is named in a repetition"),
+                false => diagnostic.elsewhere(source, *first, "it is named"),
+            };
+            let help = "give the earlier value another name; the last one is the carry's";
+            self.report(diagnostic.help(help));
+            return false;
+        }
+        known.next = Next::Named(value.clone(), place);
+        true
     }
 
     /// Runs `inside` with places and blocks of another file.

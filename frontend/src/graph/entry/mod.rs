@@ -20,6 +20,7 @@ use brolga_ir::ops::Role;
 
 use super::builder::{Builder, LayerRow};
 use super::class_axes::{ClassAxes, Fitting};
+use super::loops::shrink;
 use super::names::LayerNames;
 use super::settings::{MOST_TRIED, Settings};
 use super::state::Slot;
@@ -198,6 +199,7 @@ fn build_once(wanted: Wanted, axes: ClassAxes, names: &mut LayerNames) -> Outcom
     }
     let nothing = evaluates && builder.graph.graph.outputs().is_empty();
     let formulas = if builder.has_mistakes() { None } else { builder.formulas() };
+    builder.expect_no_escapes();
     let diagnostics = builder.take_diagnostics();
     let axes = std::mem::take(&mut builder.class_axes);
     let note = builder.measured.note.take();
@@ -308,13 +310,9 @@ fn draft<'a>(
     (builder, base.dims)
 }
 
-/// Removes what no output needs: dead nodes, then parameters that nothing reads or writes.
+/// Removes what no output needs: results of loops, dead nodes, then parameters that nothing reads or writes.
 fn prune(graph: &mut Graph) {
-    let live: HashSet<NodeId> = graph.order().into_iter().collect();
-    let dead: Vec<NodeId> = graph.nodes().filter(|id| !live.contains(id)).collect();
-    for id in dead.into_iter().rev() {
-        graph.remove(id);
-    }
+    shrink(graph);
     let returned: HashSet<NodeId> = graph.outputs().iter().map(|output| output.value.node).collect();
     let written: HashSet<String> = (graph.outputs().iter())
         .filter(|output| output.role == Role::State)

@@ -196,6 +196,10 @@ fn standardize(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
         ))
         .help("write `per: \"all\"`"));
     }
+    if !builder.loops.open.is_empty() {
+        return Err(Fault::new("it is fitted to the data before training, and cannot stand in a loop")
+            .help("standardise the whole sequence before the loop, or in `prepare`"));
+    }
     if !builder.fits.iter().any(|fit| fit.name == *name) {
         builder.fits.push(Fit { name: name.clone(), input: x });
     }

@@ -3,7 +3,7 @@
 //! Numbers are counter-based: a function of the seed, the step, the layer's path and the number of its call.
 
 use brolga_ir::Type;
-use brolga_ir::ops::Role;
+use brolga_ir::ops::{Distribution, Role};
 use brolga_ir::scalar::Comparison;
 
 use super::layer::{Layer, input};
@@ -78,22 +78,26 @@ fn dropout(builder: &mut Builder, x: Tensor, args: &Args, dims: Vec<usize>) -> B
 impl Builder<'_> {
     /// Uniform numbers from 0 to below 1 of this call of the current layer, or the input `random.<path>`.
     pub fn random_uniform(&mut self, ty: &Type) -> Built {
-        let name = self.draw();
-        if let Some(fed) = self.fed_random(&name, ty) {
-            return Ok(fed);
-        }
-        let (seed, step) = (self.seed()?, self.step_count()?);
-        self.ops().uniform(seed, Some(step), &name, ty)
+        self.drawn(Distribution::Uniform, ty)
     }
 
     /// Standard normal numbers of this call of the current layer, or the input `random.<path>`.
     pub fn random_normal(&mut self, ty: &Type) -> Built {
+        self.drawn(Distribution::Normal, ty)
+    }
+
+    /// In a loop each step draws anew: the numbers of all steps are drawn, or given, together, and each step takes its own.
+    fn drawn(&mut self, distribution: Distribution, ty: &Type) -> Built {
         let name = self.draw();
-        if let Some(fed) = self.fed_random(&name, ty) {
-            return Ok(fed);
-        }
-        let (seed, step) = (self.seed()?, self.step_count()?);
-        self.ops().normal(seed, Some(step), &name, ty)
+        let all = self.for_all_steps(ty);
+        let drawn = match self.fed_random(&name, &all) {
+            Some(fed) => fed,
+            None => {
+                let (seed, step) = (self.seed()?, self.step_count()?);
+                self.ops().random(distribution, seed, Some(step), &name, &all)?
+            }
+        };
+        Ok(self.of_this_step(&name, drawn))
     }
 
     /// The input that stands for a draw, if they are fed. The steps of an entry share it, as they share the draw.

@@ -277,7 +277,8 @@ impl Ops<'_> {
         self.random(Distribution::Normal, seed, step, path, ty)
     }
 
-    fn random(
+    /// Numbers of a distribution. Without `step` they are those of step 0.
+    pub fn random(
         &mut self,
         kind: Distribution,
         seed: Tensor,

@@ -1,0 +1,150 @@
+//! Rows that end: from its own end on, a row keeps its carries.
+
+use brolga_ir::DType;
+use brolga_ir::program::Combine;
+use brolga_ir::scalar::{Comparison, ScalarOp};
+
+use super::walk::Walk;
+use crate::graph::builder::Builder;
+use crate::graph::value::{Built, Fault, Tensor, Val};
+use crate::source::Span;
+
+/// Whether a step counts.
+#[derive(Clone, Copy)]
+pub(super) enum Alive {
+    /// Every step does.
+    Always,
+    /// Until the loop ends: a `bool[]`.
+    Whole(Tensor),
+    /// For each of so many rows: a `bool[rows]`.
+    Rows(Tensor, usize),
+}
+
+/// A carry that a loop has of its own.
+pub(super) struct Own {
+    pub before: Tensor,
+    pub next: Tensor,
+}
+
+impl Builder<'_> {
+    /// Whether this step counts, from `lengths` and `until`; nothing for a mistake. Going backwards, a row begins at its own end, so
+    /// in both directions those steps of a row count that stand before its length.
+    pub(super) fn alive(&mut self, walk: &Walk, until: Option<(Val, Span)>) -> Option<Alive> {
+        let lengths = walk.way.as_ref().and_then(|way| way.lengths);
+        let within = match (lengths, walk.position) {
+            (Some(lengths), Some(position)) => {
+                let mask = self.within(lengths, position);
+                Some(mask.map_err(|fault| self.fail(fault, walk.span)).ok()?)
+            }
+            _ => None,
+        };
+        let Some((until, span)) = until else {
+            return Some(within.map_or(Alive::Always, |(mask, rows)| Alive::Rows(mask, rows)));
+        };
+        let until = self.truth_of_step(until, within.map(|(_, rows)| rows), span)?;
+        let alive = self.ended_by(within, until);
+        alive.map_err(|fault| self.fail(fault, span)).ok()
+    }
+
+    /// Whether the position lies inside of each row: `bool[rows]`, and how many rows there are.
+    fn within(&mut self, lengths: Tensor, position: Tensor) -> Built<(Tensor, usize)> {
+        let mut ops = self.ops();
+        let dims = ops.dims(lengths);
+        let position = ops.b.broadcast(position, &dims, &[])?;
+        Ok((ops.b.compare(Comparison::Lt, position, lengths)?, dims[0]))
+    }
+
+    /// The value of `until`: a `bool[]`, or a `bool[rows]` with as many rows as there are.
+    fn truth_of_step(&mut self, value: Val, rows: Option<usize>, span: Span) -> Option<Tensor> {
+        let value = match value {
+            Val::Tensor(tensor) => tensor,
+            Val::Bool(_) => self.as_tensor(value, span)?,
+            Val::Unknown => return None,
+            other => {
+                let message = format!("`until` must be bool[] or bool[rows], found {}", other.describe());
+                self.fail(Fault::new(message), span);
+                return None;
+            }
+        };
+        let ty = self.ops().ty(value);
+        let fits = match (ty.dims.as_slice(), rows) {
+            ([], _) | ([_], None) => true,
+            ([found], Some(rows)) => *found == rows,
+            _ => false,
+        };
+        if ty.dtype == DType::Bool && fits {
+            return Some(value);
+        }
+        let fault = match rows {
+            Some(rows) if ty.dtype == DType::Bool => {
+                Fault::new(format!("`until` must be bool[] or bool[{rows}], found {ty}"))
+                    .note(format!("`lengths` has {rows} rows"))
+            }
+            _ => Fault::new(format!("`until` must be bool[] or bool[rows], found {ty}")),
+        };
+        self.fail(fault, span);
+        None
+    }
+
+    /// Whether this step counts, where a row, or all, end behind a step in which `until` holds.
+    fn ended_by(&mut self, within: Option<(Tensor, usize)>, until: Tensor) -> Built<Alive> {
+        let ty = self.ops().ty(until);
+        let start = self.ops().full(0.0, &ty)?;
+        let ended = self.carry("ended", start);
+        let b = &mut self.ops().b;
+        let running = b.elementwise(ScalarOp::Not, &[ended])?;
+        let alive = match within {
+            None => running,
+            Some((within, rows)) => {
+                let axes: Vec<usize> = (0..ty.rank()).collect();
+                let running = b.broadcast(running, &[rows], &axes)?;
+                b.elementwise(ScalarOp::And, &[within, running])?
+            }
+        };
+        // A row that has not begun, going backwards, does not end.
+        let counts = if ty.rank() == 0 { running } else { alive };
+        let ends = b.elementwise(ScalarOp::And, &[counts, until])?;
+        let next = b.elementwise(ScalarOp::Or, &[ended, ends])?;
+        self.carry_on(ended, next);
+        Ok(match (within, ty.dims.as_slice()) {
+            (Some((_, rows)), _) | (None, &[rows]) => Alive::Rows(alive, rows),
+            _ => Alive::Whole(alive),
+        })
+    }
+
+    /// The value where the step counts, else the other one.
+    pub(super) fn where_alive(&mut self, alive: Alive, value: Tensor, otherwise: Tensor) -> Built {
+        let b = &mut self.ops().b;
+        let dims = b.dims(value);
+        let condition = match alive {
+            Alive::Always => return Ok(value),
+            Alive::Whole(alive) => b.broadcast(alive, &dims, &[])?,
+            Alive::Rows(alive, _) => b.broadcast(alive, &dims, &[0])?,
+        };
+        Ok(b.select(condition, value, otherwise)?)
+    }
+
+    /// The value where the step counts, else 0.
+    pub(super) fn zero_unless_alive(&mut self, alive: Alive, value: Tensor) -> Built {
+        let zeros = self.ops().b.zeros_like(value)?;
+        self.where_alive(alive, value, zeros)
+    }
+
+    /// How many steps count, as a carry, where that is not known before.
+    pub(super) fn counted(&mut self, alive: Alive) -> Built<Option<Own>> {
+        if let Alive::Always = alive {
+            return Ok(None);
+        }
+        let start = self.ops().int_scalar(0, DType::I32)?;
+        let before = self.carry("steps", start);
+        let b = &mut self.ops().b;
+        let any = match alive {
+            Alive::Rows(alive, _) => b.reduce(Combine::Or, alive, &[0])?,
+            Alive::Whole(alive) => alive,
+            Alive::Always => return Ok(None),
+        };
+        let one = b.convert(any, DType::I32)?;
+        let next = b.add(before, one)?;
+        Ok(Some(Own { before, next }))
+    }
+}
