@@ -2,87 +2,74 @@
 //! in the model, where data sets give samples one behind the other.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use brolga_frontend::{FIT, Samples};
+use brolga_frontend::{Instance, Samples};
 use brolga_ir::ops::Role;
 use brolga_ir::{Builder, Graph, Origin, Output, Type, Value};
-use brolga_passes::facts::batch::trains;
 use brolga_runtime as runtime;
 
 use crate::error::Result;
-use crate::model::Model;
 
-impl Model {
-    /// The graph of an entry point as it is compiled for a data set that is run through it, [`with_batch_first`]; nothing where
-    /// it is compiled as it is.
-    ///
-    /// [`with_batch_first`]: Model::with_batch_first
-    pub(crate) fn graph_for_data(
-        &self,
-        entry: &str,
-        graph: &Graph,
-        dims: &[(String, usize)],
-    ) -> Result<Option<Graph>> {
-        if !self.has_batch_first(entry) {
+/// What the outputs of an entry point are of the samples, by name; nothing is known of those that are left out.
+pub(crate) type Outputs = HashMap<String, Samples>;
+
+/// An entry point for certain sizes, and what is known of its samples.
+pub(crate) struct Batched<'m> {
+    pub instance: &'m Instance,
+    /// The size `batch`, if the model has it.
+    pub batch: Option<usize>,
+    /// Whether it is compiled with the batch as the first axis, whatever axis that is.
+    pub first: bool,
+    /// What its outputs are of the samples: asked where it is needed.
+    pub outputs: &'m dyn Fn() -> Arc<Outputs>,
+}
+
+impl Batched<'_> {
+    /// The graph with the batch as the first axis; nothing where it is compiled as it is.
+    pub(crate) fn first(&self, graph: &Graph) -> Result<Option<Graph>> {
+        if !self.first {
             return Ok(None);
         }
-        let batch = batch_of(dims);
-        let input_axis = |name: &str| axis(self.instance().input_samples(name));
+        let input_axis = |name: &str| axis(self.instance.input_samples(name));
         let output_axis = |output: &Output| {
             // Those that can only have it first ask nothing, and then nothing is built again.
-            let may_have = graph.ty(output.value).dims.iter().skip(1).any(|&extent| Some(extent) == batch);
-            may_have.then(|| self.output_samples(entry).get(&output.name).copied().and_then(axis)).flatten()
+            let mut others = graph.ty(output.value).dims.iter().skip(1);
+            let may_have = others.any(|&extent| Some(extent) == self.batch);
+            may_have.then(|| (self.outputs)().get(&output.name).copied().and_then(axis)).flatten()
         };
         batch_first(graph, &input_axis, &output_axis).map(Some)
     }
 
-    /// Whether an entry point is compiled with the batch as the first axis, because a data set is run through it.
-    fn has_batch_first(&self, entry: &str) -> bool {
-        let is_run = || entry == FIT || entry.ends_with(".eval");
-        self.batch_first && (is_run() || self.instance().graph(entry).is_some_and(trains))
-    }
-
-    /// What the outputs of an entry point are of the samples, by name; nothing is known of those that are left out.
-    fn output_samples(&self, entry: &str) -> Arc<HashMap<String, Samples>> {
-        let mut known = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = || Arc::new(self.parsed().output_samples(&self.settings, self.instance(), entry));
-        known.entry(entry.to_owned()).or_insert_with(found).clone()
-    }
-
-    /// What the inputs and the outputs of an entry point that was compiled for these sizes are of the samples, in their order.
+    /// What the inputs and the outputs of the compiled entry point are of the samples, in their order.
     pub(crate) fn samples(
         &self,
-        entry: &str,
-        dims: &[(String, usize)],
         manifest: &runtime::Manifest,
     ) -> (Vec<runtime::Samples>, Vec<runtime::Samples>) {
-        let (batch, first) = (batch_of(dims), self.has_batch_first(entry));
-        let compiled = |samples: Samples, dims: &[usize]| match samples {
+        let inputs = manifest.inputs.iter();
+        let inputs = inputs.map(|input| self.compiled(self.instance.input_samples(&input.name), &input.dims));
+        // A training step gives metrics: nobody asks what they are of the samples.
+        let are_metrics = manifest.updates_state() && manifest.outputs.iter().all(|o| o.dims.is_empty());
+        let known = (!are_metrics).then(|| (self.outputs)()).unwrap_or_default();
+        let of_output = |name: &str| known.get(name).copied().unwrap_or(Samples::Together);
+        let outputs = manifest.outputs.iter();
+        let outputs = outputs.map(|output| self.compiled(of_output(&output.name), &output.dims));
+        (inputs.collect(), outputs.collect())
+    }
+
+    /// What an input or output with these dimensions is of the samples, as it was compiled.
+    fn compiled(&self, samples: Samples, dims: &[usize]) -> runtime::Samples {
+        match samples {
             Samples::Same => runtime::Samples::Same,
             Samples::Along(axis) => {
-                let axis = if first { 0 } else { axis };
+                let axis = if self.first { 0 } else { axis };
                 // A model may be another one for some batches.
-                let fits = batch.is_some() && dims.get(axis).copied() == batch;
+                let fits = self.batch.is_some() && dims.get(axis).copied() == self.batch;
                 if fits { runtime::Samples::Along(axis) } else { runtime::Samples::Together }
             }
             Samples::Together => runtime::Samples::Together,
-        };
-        let inputs = manifest.inputs.iter();
-        let inputs = inputs.map(|input| compiled(self.instance().input_samples(&input.name), &input.dims));
-        // A training step gives metrics: nobody asks what they are of the samples.
-        let are_metrics = manifest.updates_state() && manifest.outputs.iter().all(|o| o.dims.is_empty());
-        let known = (!are_metrics).then(|| self.output_samples(entry)).unwrap_or_default();
-        let of_output = |name: &str| known.get(name).copied().unwrap_or(Samples::Together);
-        let outputs = manifest.outputs.iter();
-        let outputs = outputs.map(|output| compiled(of_output(&output.name), &output.dims));
-        (inputs.collect(), outputs.collect())
+        }
     }
-}
-
-/// The size that samples are counted by.
-fn batch_of(dims: &[(String, usize)]) -> Option<usize> {
-    dims.iter().find(|(name, _)| name == "batch").map(|(_, size)| *size)
 }
 
 /// The axis of samples, where there is one.

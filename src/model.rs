@@ -5,13 +5,16 @@ use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use brolga_frontend::{Instance, Samples, Settings, SymbolicType};
+use brolga_frontend::{FIT, Instance, Settings, SymbolicType};
 use brolga_ir::Graph;
 use brolga_models::catalogue;
+use brolga_passes::facts::batch::trains;
 use brolga_runtime::{
-    Content, DType, Evaluation, Executable, MAX_TEXT, Shown, SlotKind, State, Tensor, Threads, read_regular,
+    Content, DType, Evaluation, Executable, MAX_TEXT, Manifest, Samples, Shown, SlotKind, State, Tensor,
+    Threads, read_regular,
 };
 
+use crate::batches::{Batched, Outputs};
 use crate::compile::{CompileOptions, compile};
 use crate::error::{Error, Result};
 use crate::tune::{Cache, Observer, Tuned, tune};
@@ -23,12 +26,12 @@ const KEPT: usize = 32;
 pub struct Model {
     name: String,
     parsed: brolga_frontend::Model,
-    pub(crate) settings: Settings,
+    settings: Settings,
     instance: Instance,
     options: CompileOptions,
-    pub(crate) batch_first: bool,
+    batch_first: bool,
     /// What the outputs of entries are of the samples, by their names; found when it is needed first.
-    pub(crate) outputs: Mutex<HashMap<String, Arc<HashMap<String, Samples>>>>,
+    outputs: Mutex<HashMap<String, Arc<Outputs>>>,
     /// Whether the state of single samples is the same; found when it is needed first.
     state_of_one: OnceLock<bool>,
     files: Vec<PathBuf>,
@@ -317,7 +320,9 @@ impl Model {
         dims: &[(String, usize)],
         with: impl FnOnce(&Graph) -> Result<R>,
     ) -> Result<R> {
-        let with = |graph: &Graph| match self.graph_for_data(entry, graph, dims)? {
+        let outputs = || self.output_samples(entry);
+        let batched = self.batched(entry, dims, &outputs);
+        let with = |graph: &Graph| match batched.first(graph)? {
             Some(graph) => with(&graph),
             None => with(graph),
         };
@@ -327,6 +332,37 @@ impl Model {
         let settings = Settings { dims: dims.to_vec(), ..self.settings.clone() };
         let instance = self.parsed.instantiate_beside(&settings, &self.instance)?;
         with(runnable(&instance, entry)?)
+    }
+
+    /// What the inputs and the outputs of an entry point that was compiled for these sizes are of the samples of a batch.
+    pub(crate) fn samples(
+        &self,
+        entry: &str,
+        dims: &[(String, usize)],
+        manifest: &Manifest,
+    ) -> (Vec<Samples>, Vec<Samples>) {
+        let outputs = || self.output_samples(entry);
+        self.batched(entry, dims, &outputs).samples(manifest)
+    }
+
+    /// An entry point for these sizes, as far as samples go. It has the batch first where a data set is run through it.
+    fn batched<'m>(
+        &'m self,
+        entry: &str,
+        dims: &[(String, usize)],
+        outputs: &'m dyn Fn() -> Arc<Outputs>,
+    ) -> Batched<'m> {
+        let is_run = || entry == FIT || entry.ends_with(".eval");
+        let first = self.batch_first && (is_run() || self.instance.graph(entry).is_some_and(trains));
+        let batch = dims.iter().find(|(name, _)| name == "batch").map(|(_, size)| *size);
+        Batched { instance: &self.instance, batch, first, outputs }
+    }
+
+    /// What the outputs of an entry point are of the samples.
+    fn output_samples(&self, entry: &str) -> Arc<Outputs> {
+        let mut known = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = || Arc::new(self.parsed.output_samples(&self.settings, &self.instance, entry));
+        known.entry(entry.to_owned()).or_insert_with(found).clone()
     }
 
     fn kept(&self, key: &Key) -> Option<Arc<Executable>> {
