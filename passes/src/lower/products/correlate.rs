@@ -24,8 +24,8 @@ use super::taps::{TapAxis, Taps, close_taps, open_taps};
 use crate::facts::blocking::direct::FEW_SETS;
 use crate::facts::blocks::{Cut, count, panel_columns, panel_terms, runs};
 use crate::facts::windows::{Chunks, Group, Segment, Window};
-use crate::lower::regions::compose::Composer;
 use crate::lower::Lowering;
+use crate::lower::regions::compose::Composer;
 use crate::tuning::Outer;
 
 /// Whether windows have one position each, all inside, and leave others out: a pointwise convolution by steps of 2.
