@@ -129,8 +129,9 @@ impl Model {
         entry: &str,
     ) -> HashMap<String, Samples> {
         let batch = instance.dims.iter().find(|(name, _)| name == BATCH).map(|(_, size)| *size);
-        let (set, mistakes) = settings::check(&self.tree, settings);
-        let Some(batch) = batch.filter(|_| mistakes.is_empty()) else { return HashMap::new() };
+        let (Some(batch), Ok(set)) = (batch, settings::check(&self.tree, settings)) else {
+            return HashMap::new();
+        };
         let model = Configured { tree: &self.tree, settings, set: &set };
         with_names(|names| entry::output_samples(model, entry, batch, names))
     }
