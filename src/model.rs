@@ -419,12 +419,11 @@ pub fn names() -> Result<Vec<(String, &'static str)>> {
     Ok(names)
 }
 
-/// Whether this is the name of a model that comes along while there is a file of that name too, which is then not read:
-/// `./name` is the file.
+/// Whether this is the name of a model that comes along while there is a file of that name too that may hold a model, which is
+/// then not read: `./name` is the file. What was built of a model, and is called like it, is none.
 pub fn hides_file(name: &str) -> bool {
-    is_bare(name)
-        && Path::new(name).is_file()
-        && names().is_ok_and(|names| names.iter().any(|(known, _)| known == name))
+    let is_model = || matches!(Content::of(Path::new(name)), Ok(Content::Model | Content::Text));
+    is_bare(name) && is_model() && names().is_ok_and(|names| names.iter().any(|(known, _)| known == name))
 }
 
 /// No path, and no name of a model file.

@@ -218,6 +218,11 @@ fn a_file_hides_no_model() {
     assert!(notes.contains("the model that comes along; the file of that name is `./lenet5`"), "{notes}");
     assert!(good(at, "check ./lenet5").contains("28 parameters"));
     assert!(good(at, "check mine").contains("28 parameters"));
+    // A program that was built of it is none.
+    for content in [&b"\x7fELF\x02\x01\x01\0"[..], b""] {
+        std::fs::write(at.join("lenet5"), content).unwrap();
+        assert!(run(at, "check lenet5").stderr.is_empty(), "{content:?}");
+    }
     std::fs::remove_file(at.join("lenet5")).unwrap();
     assert!(run(at, "check lenet5").stderr.is_empty());
 }
