@@ -1,6 +1,7 @@
 //! Operators with regions: loops and conditions of the schedule.
 //!
-//! Carries live in memory of their own and are copied at the end of an iteration; captures are read where they lie.
+//! Carries live in memory of their own and are copied at the end of an iteration; captures are read where they lie, and what is
+//! made of them alone (packed weights) is made once, before the loop.
 
 use brolga_ir::ops::{Cond, Scan, While};
 use brolga_ir::program::{BufferId, Step};
@@ -20,7 +21,7 @@ impl Lowering<'_> {
         let graph = self.graph;
         let node = graph.node(id);
         let body: &Graph = &scan.body;
-        let depth = self.depth;
+        let depth = self.loops.len();
         self.expect_depth(id)?;
         let results = graph.results(id);
         let carries = self.carries(id, scan.carries)?;
@@ -36,10 +37,13 @@ impl Lowering<'_> {
             location.strides[depth] = step;
             location
         };
+        let mut captures = Vec::new();
         for (position, parameter) in parameters(body).enumerate().skip(scan.carries) {
             let mut location = self.location(node.operands[position])?;
             if position < scan.carries + scan.slices {
                 location = moving(location, body.ty(parameter).elements());
+            } else {
+                captures.push(location);
             }
             locations.insert(parameter, location);
         }
@@ -51,17 +55,14 @@ impl Lowering<'_> {
         if scan.length == 0 {
             return Ok(());
         }
-        let (steps, ()) = self.steps(|lowering| {
-            lowering.inside(body, locations, depth + 1, |inner| inner.iteration(&carries, &stacked))
-        })?;
-        self.program.schedule.push(Step::Loop { extent: scan.length, body: steps });
-        Ok(())
+        self.looped(scan.length, captures, |lowering| {
+            lowering.inside(body, locations, |inner| inner.iteration(&carries, &stacked))
+        })
     }
 
     /// A loop that begins with the condition, and is left where that does not hold.
     pub(super) fn while_loop(&mut self, id: NodeId, looped: &While) -> Result<(), GraphError> {
         self.expect_depth(id)?;
-        let depth = self.depth;
         let carries = self.carries(id, looped.carries)?;
         let captures = self.graph.node(id).operands[looped.carries..].to_vec();
         let captures = captures.into_iter().map(|v| self.location(v)).collect::<Result<Vec<_>, _>>()?;
@@ -71,17 +72,15 @@ impl Lowering<'_> {
         let locations = |region: &Graph| -> Locations {
             parameters(region).zip(carries.iter().chain(&captures).copied()).collect()
         };
-        let (steps, ()) = self.steps(|lowering| {
+        self.looped(looped.limit, captures.clone(), |lowering| {
             let (condition, body) = (&looped.condition, &looped.body);
-            let flag = lowering.inside(condition, locations(condition), depth + 1, |inner| {
+            let flag = lowering.inside(condition, locations(condition), |inner| {
                 inner.nodes()?;
                 inner.location(condition.outputs()[0].value)
             })?;
             lowering.program.schedule.push(Step::Break { unless: flag.into() });
-            lowering.inside(body, locations(body), depth + 1, |inner| inner.iteration(&carries, &[]))
-        })?;
-        self.program.schedule.push(Step::Loop { extent: looped.limit, body: steps });
-        Ok(())
+            lowering.inside(body, locations(body), |inner| inner.iteration(&carries, &[]))
+        })
     }
 
     /// A condition of the schedule: only the chosen branch runs, and computes the results into their memory.
@@ -91,19 +90,18 @@ impl Lowering<'_> {
         let (condition, captures) = (locations[0], &locations[1..]);
         let results: Vec<BufferId> =
             self.graph.results(id).into_iter().map(|value| self.target(value).buffer).collect();
-        let depth = self.depth;
         let mut branch = |region: &Graph| -> Result<Vec<Step>, GraphError> {
             let locations = parameters(region).zip(captures.iter().copied()).collect();
-            let (steps, ()) = self.steps(|lowering| {
-                lowering.inside(region, locations, depth, |inner| {
+            let (steps, done) = self.steps(|lowering| {
+                lowering.inside(region, locations, |inner| {
                     let outputs = region.outputs().iter().zip(&results);
                     let copies: Vec<_> =
                         outputs.filter_map(|(output, &result)| inner.aim(output.value, result)).collect();
                     inner.nodes()?;
                     copies.into_iter().try_for_each(|(value, to)| inner.copy(value, to.into()))
                 })
-            })?;
-            Ok(steps)
+            });
+            done.map(|()| steps)
         };
         let (then, otherwise) = (branch(&cond.then)?, branch(&cond.otherwise)?);
         self.program.schedule.push(Step::If { condition: condition.into(), then, otherwise });
@@ -111,7 +109,7 @@ impl Lowering<'_> {
     }
 
     fn expect_depth(&self, id: NodeId) -> Result<(), GraphError> {
-        if self.depth < DEEPEST {
+        if self.loops.len() < DEEPEST {
             return Ok(());
         }
         let node = self.graph.node(id);
@@ -130,20 +128,6 @@ impl Lowering<'_> {
             carries.push(carry);
         }
         Ok(carries)
-    }
-
-    /// What `lower` adds to the schedule, taken out of it. Copies made in there may be of another iteration, or not be made,
-    /// behind it.
-    fn steps<R>(
-        &mut self,
-        lower: impl FnOnce(&mut Self) -> Result<R, GraphError>,
-    ) -> Result<(Vec<Step>, R), GraphError> {
-        let before = std::mem::take(&mut self.program.schedule);
-        let copies = self.copies.clone();
-        let done = lower(self);
-        self.copies = copies;
-        let steps = std::mem::replace(&mut self.program.schedule, before);
-        Ok((steps, done?))
     }
 
     /// The steps of one iteration of a loop's body, which is the graph being lowered.

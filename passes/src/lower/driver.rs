@@ -35,7 +35,8 @@ pub fn lower_with(
         kernels: Kernels::default(),
         targets: FxHashMap::default(),
         copies: Copies::default(),
-        depth: 0,
+        loops: Vec::new(),
+        block: 0,
         options,
         label: None,
     };
@@ -100,7 +101,7 @@ impl Lowering<'_> {
     /// A fused region: one kernel as a rule.
     fn fused(&mut self, id: NodeId, body: &Graph) -> Result<(), GraphError> {
         let operands = self.graph.node(id).operands.clone();
-        let split = self.depth == 0 && is_split(body);
+        let split = self.loops.is_empty() && is_split(body);
         if split || is_product(body) {
             let mut locations = FxHashMap::default();
             for (&parameter, &operand) in body.parameters().iter().zip(&operands) {
@@ -113,7 +114,7 @@ impl Lowering<'_> {
                 .map(|(&v, output)| (output.value, self.target(v)))
                 .collect();
             let name = kernel_name(body);
-            return self.inside(body, locations, self.depth, |inner| match split {
+            return self.inside(body, locations, |inner| match split {
                 true => inner.split_region(&name, &outputs, outputs[0].0.node),
                 false => inner.product_region(&name, &outputs),
             });

@@ -29,5 +29,15 @@ impl From<Location> for Arg {
     }
 }
 
-/// Kernels, and where they have put what they made.
-pub(super) type Copies = FxHashMap<Location, Vec<(Kernel, Location)>>;
+/// What kernels have made of one place by itself, by that place.
+pub(super) type Copies = FxHashMap<Location, Vec<Made>>;
+
+/// What a kernel has made of one place.
+pub(super) struct Made {
+    pub kernel: Kernel,
+    /// Where it is.
+    pub to: Location,
+    /// Blocks of the schedule around the call that makes it; 0 if `prepare` does. Behind the innermost of them it is not made, or
+    /// is of another iteration.
+    pub block: usize,
+}

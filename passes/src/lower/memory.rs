@@ -8,7 +8,7 @@ use brolga_ir::program::{Access, Buffer, BufferId, Kernel, Place};
 use brolga_ir::{NodeId, Type, Value};
 
 use super::kernel::KernelBuilder;
-use super::location::Location;
+use super::location::{Location, Made};
 use super::lowering::Lowering;
 
 impl Lowering<'_> {
@@ -109,7 +109,7 @@ impl Lowering<'_> {
     }
 
     /// What a kernel makes of one value, computed once however often it is asked for (a layer that is applied again packs
-    /// its weights once); and once for every state if the value is fixed: state that the entry does not update.
+    /// its weights once): once for every state if the value is fixed, and once before the loops in which it is the same.
     pub(super) fn once(
         &mut self,
         name: &str,
@@ -119,28 +119,27 @@ impl Lowering<'_> {
         origin: NodeId,
     ) -> Location {
         let made = self.copies.get(&from);
-        if let Some(&(_, to)) = made.and_then(|made| made.iter().find(|(known, _)| *known == kernel)) {
-            return to;
+        if let Some(made) = made.and_then(|made| made.iter().find(|made| made.kernel == kernel)) {
+            return made.to;
         }
-        let to = if self.is_fixed(from) {
-            let to = Location::from(self.buffer(name, ty, Place::Prepared(None)));
-            let schedule = std::mem::take(&mut self.program.schedule);
-            self.call(kernel.clone(), vec![from, to], origin);
-            let packing = std::mem::replace(&mut self.program.schedule, schedule);
-            self.program.prepare.extend(packing);
-            to
+        let (fixed, outside) = (self.is_fixed(from), self.varies_in(from));
+        let place = if fixed { Place::Prepared(None) } else { Place::Arena(None) };
+        let to = Location::from(self.buffer(name, ty, place));
+        let schedule = std::mem::take(&mut self.program.schedule);
+        self.call(kernel.clone(), vec![from, to], origin);
+        let steps = std::mem::replace(&mut self.program.schedule, schedule);
+        let block = if fixed {
+            self.program.prepare.extend(steps);
+            0
+        } else if let Some(around) = self.loops.get_mut(outside) {
+            around.before.extend(steps);
+            around.block
         } else {
-            let to = self.arena(name, ty);
-            self.call(kernel.clone(), vec![from, to], origin);
-            to
+            self.program.schedule.extend(steps);
+            self.block
         };
-        self.copies.entry(from).or_default().push((kernel, to));
+        self.loops[outside..].iter_mut().for_each(|around| around.same.push(to));
+        self.copies.entry(from).or_default().push(Made { kernel, to, block });
         to
-    }
-
-    /// Whether what lies at a place is state that the entry does not update.
-    pub(super) fn is_fixed(&self, location: Location) -> bool {
-        let place = &self.program.buffers[location.buffer.0 as usize].place;
-        self.depth == 0 && matches!(place, Place::State { updated: false } | Place::Prepared(_))
     }
 }

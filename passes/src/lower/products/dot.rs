@@ -142,11 +142,14 @@ impl Lowering<'_> {
         }
     }
 
-    /// Whether a product gains by panels of weights: they are stored as another type, or packed once for all calls, or would have to be copied
-    /// anyway, or there are enough rows to share them: a few where the rows of the matrix lie awkwardly in memory. 64 rows of
-    /// 128 terms times a matrix of 100 columns do, of 96 columns do not: those are whole lines of the cache.
+    /// Whether a product gains by panels of weights: they are stored as another type, or packed once for all calls, or would have
+    /// to be copied anyway, or there are enough rows to share them: a few where the rows of the matrix lie awkwardly in memory. 64
+    /// rows of 128 terms times a matrix of 100 columns do, of 96 columns do not: those are whole lines of the cache. A loop that
+    /// reads the same matrix in all iterations shares it among the rows of all of them.
     pub(in crate::lower) fn packs(&self, dense: &Dense, [x, w]: &[StridedAccess; 2]) -> bool {
         let rows: usize = dense.extents.iter().product();
+        let uses = self.uses(w.location);
+        let sharing = rows.saturating_mul(uses);
         let contiguous = dense.columns == 1 || dense.column.is_none_or(|axis| w.strides[axis] == 1);
         // Vectors lie across lines of the cache, or all rows fall into few of its sets.
         let awkward = dense.columns > 2 * packed::LINE
@@ -157,13 +160,13 @@ impl Lowering<'_> {
         } else {
             packed::FEW_TERMS
         };
-        let pays = rows >= packed::FEW_ROWS && dense.depth >= least;
+        let pays = sharing >= packed::FEW_ROWS && dense.depth >= least;
         dense.strassen
             || dense.narrow
-            || self.is_fixed(w.location)
-            || (rows >= packed::ROWS && dense.depth >= packed::DEPTH)
+            || uses == usize::MAX
+            || (sharing >= packed::ROWS && dense.depth >= packed::DEPTH)
             || (pays && (awkward || dense.is_scattered(x.strides[dense.contract[0]])))
-            || (!contiguous && rows >= dense.columns && dense.columns > 1)
+            || (!contiguous && sharing >= dense.columns && dense.columns > 1)
     }
 
     /// Copies a tensor into row-major memory with its axes in another order; its strides are still named in the old order.

@@ -293,7 +293,7 @@ impl Lowering<'_> {
         let transformed = self.arena(&name, ty);
         self.transform_input(tiled, transformed);
         let enough = matches!(*tiled.blocks, [(cut, _)] if cut.count >= FEWEST_BLOCKS);
-        let inside = enough && !self.is_fixed(product.weights.access.location);
+        let inside = enough && self.uses(product.weights.access.location) == 1;
         let packed = (!inside).then(|| self.transform_weights(tiled));
         for &columns in &tiled.blocks {
             self.winograd_columns(tiled, columns, transformed, packed.as_ref());

@@ -12,7 +12,7 @@
 //! Numeric plan: sums are chains over (image, row of tiles, tile); pieces of images and blocks of tiles only cut them.
 
 use brolga_ir::index::Index;
-use brolga_ir::program::{Access, Kernel, Panel, Step, Tile, TileLoop, ValueId};
+use brolga_ir::program::{Access, Kernel, Panel, Tile, TileLoop, ValueId};
 use brolga_ir::{DType, NodeId, Type};
 
 use super::super::boxes::for_each_kind;
@@ -162,7 +162,7 @@ impl Lowering<'_> {
         let operands = Operand::both(asked, &windows, &sizes);
         let whole = Piece { images: asked.batch, rows: (0, sizes.down) };
         // Deep inside loops there is none left for the pieces.
-        let deep = self.depth + 2 > DEEPEST;
+        let deep = self.loops.len() + 2 > DEEPEST;
         let largest = if deep { whole } else { sizes.largest_piece(asked.batch) };
         let images = [0, 1].map(|side: usize| {
             let elements = sizes.transformed(sizes.tiles(largest), &operands[side].blocks);
@@ -219,14 +219,9 @@ impl Lowering<'_> {
             return body(self, &operands);
         }
         for Operand { source, .. } in &mut operands {
-            *source = source.moving(self.depth, count, positions as i64 * source.positions[axis]);
+            *source = source.moving(self.loops.len(), count, positions as i64 * source.positions[axis]);
         }
-        let before = std::mem::take(&mut self.program.schedule);
-        self.depth += 1;
-        body(self, &operands);
-        self.depth -= 1;
-        let steps = std::mem::replace(&mut self.program.schedule, before);
-        self.program.schedule.push(Step::Loop { extent: count, body: steps });
+        self.looped(count, Vec::new(), |lowering| body(lowering, &operands));
     }
 
     /// Zeros, from which sums start.
