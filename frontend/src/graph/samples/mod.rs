@@ -15,6 +15,7 @@ mod tests;
 use std::collections::HashMap;
 
 use brolga_ir::graph::{Graph, NodeId, Value};
+use brolga_ir::ops::{Op, Scan};
 
 pub(crate) use share::{MEAN, SUM, Share};
 
@@ -44,9 +45,19 @@ impl From<Share> for Samples {
 /// The shares of the values that `roots` of `one` are made of, which has so many samples; `two` is the same for twice as
 /// many. `None` if the two are of another structure.
 pub(crate) fn shares(
+    one: (&Graph, &[Value]),
+    two: (&Graph, &[Value]),
+    batch: usize,
+) -> Option<HashMap<Value, Share>> {
+    shares_from(one, two, batch, HashMap::new())
+}
+
+/// The same, where the shares of some values of `one` are known: the parameters of the body of a loop.
+fn shares_from(
     (one, roots_one): (&Graph, &[Value]),
     (two, roots_two): (&Graph, &[Value]),
     batch: usize,
+    mut shares: HashMap<Value, Share>,
 ) -> Option<HashMap<Value, Share>> {
     let order_one = one.order_from(roots_one.iter().copied());
     let order_two = two.order_from(roots_two.iter().copied());
@@ -58,7 +69,6 @@ pub(crate) fn shares(
     if order_one.len() != order_two.len() || !roots_one.iter().zip(roots_two).all(|(a, b)| same(a, b)) {
         return None;
     }
-    let mut shares = HashMap::new();
     for (&a, &b) in order_one.iter().zip(&order_two) {
         let (x, y) = (one.node(a), two.node(b));
         let alike = x.op.get().name() == y.op.get().name()
@@ -71,17 +81,52 @@ pub(crate) fn shares(
         let operands: Vec<Share> = x.operands.iter().map(|operand| shares[operand]).collect();
         let types: Vec<_> =
             x.operands.iter().zip(&y.operands).map(|(a, b)| [one.ty(*a), two.ty(*b)]).collect();
+        let looped = match (&x.op, &y.op) {
+            (Op::Scan(one), Op::Scan(two)) => looped([one, two], &operands, batch).unwrap_or_default(),
+            _ => Vec::new(),
+        };
         for (index, (value, twice)) in one.results(a).into_iter().zip(two.results(b)).enumerate() {
             let node = rules::NodePair {
                 ops: [&x.op, &y.op],
                 operands: &operands,
+                looped: &looped,
                 types: &types,
                 result: [one.ty(value), two.ty(twice)],
                 index,
                 batch,
             };
-            shares.insert(value, node.share());
+            shares.entry(value).or_insert_with(|| node.share());
         }
     }
     Some(shares)
+}
+
+/// The shares of a loop's results, for so many samples and for twice as many. What a carry is at the beginning of a step it must
+/// be at its end, so the body is gone through until that holds; `None` where it never does.
+fn looped([one, two]: [&Scan; 2], operands: &[Share], batch: usize) -> Option<Vec<Share>> {
+    let carries = one.carries;
+    if (one.length, carries, one.slices, one.reverse) != (two.length, two.carries, two.slices, two.reverse) {
+        return None;
+    }
+    let of_slice = |(at, share): (usize, &Share)| match (carries..carries + one.slices).contains(&at) {
+        true => share.without_first_axis(),
+        false => *share,
+    };
+    let mut inside: Vec<Share> = operands.iter().enumerate().map(of_slice).collect();
+    let roots = [one, two]
+        .map(|scan| -> Vec<Value> { scan.body.outputs().iter().map(|output| output.value).collect() });
+    let parameters: Vec<Value> = one.body.parameters().iter().map(|&id| one.body.result(id)).collect();
+    // What a carry is becomes less with each step that changes it: of samples, of samples by an unknown factor, mixed.
+    for _ in 0..=3 * carries {
+        let known = parameters.iter().copied().zip(inside.iter().copied()).collect();
+        let shares = shares_from((&one.body, &roots[0]), (&two.body, &roots[1]), batch, known)?;
+        let ends: Vec<Share> = roots[0].iter().map(|root| shares[root]).collect();
+        let joined: Vec<Share> = inside.iter().zip(&ends[..carries]).map(|(a, b)| a.or(*b)).collect();
+        if joined == inside[..carries] {
+            let stacked = ends[carries..].iter().map(|share| share.with_first_axis());
+            return Some(joined.into_iter().chain(stacked).collect());
+        }
+        inside[..carries].copy_from_slice(&joined);
+    }
+    None
 }

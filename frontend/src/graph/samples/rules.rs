@@ -20,6 +20,8 @@ use super::share::{Along, SUM, Share, aggregated, all_stay, elementwise_ratio, r
 pub(super) struct NodePair<'a> {
     pub ops: [&'a Op; 2],
     pub operands: &'a [Share],
+    /// Of a loop the shares of its results, if its steps keep what they begin with.
+    pub looped: &'a [Share],
     pub types: &'a [[&'a Type; 2]],
     pub result: [&'a Type; 2],
     /// Which of the node's results it is.
@@ -51,11 +53,11 @@ impl NodePair<'_> {
         if holds { share } else { Mixed }
     }
 
-    /// Whether the operator says how large its result is, or what its elements are.
+    /// Whether the operator says how large its result is, or what its elements are; or has a body that does.
     fn may_differ(&self) -> bool {
         let op = self.ops[0];
         matches!(op, Op::Parameter(_) | Op::Random(_) | Op::Constant(_) | Op::Iota(_))
-            || matches!(op, Op::Broadcast(_) | Op::Reshape(_) | Op::Slice(_))
+            || matches!(op, Op::Broadcast(_) | Op::Reshape(_) | Op::Slice(_) | Op::Scan(_))
     }
 
     /// The rule of the operator. A new one needs a line here.
@@ -109,7 +111,8 @@ impl NodePair<'_> {
             Op::Sort(op) => self.apart(|axis| axis != op.axis),
             Op::Differentiate(_) => self.gradient(first),
             Op::Jvp(op) => self.tangent(op.outputs),
-            Op::Fused(_) | Op::Scan(_) | Op::While(_) | Op::Cond(_) => self.fixed(),
+            Op::Scan(_) => self.looped.get(self.index).copied().unwrap_or_else(|| self.fixed()),
+            Op::Fused(_) | Op::While(_) | Op::Cond(_) => self.fixed(),
         }
     }
 

@@ -58,6 +58,36 @@ impl Share {
         matches!(self, Fixed(Some(MEAN)) | Linear(Some(MEAN)))
     }
 
+    /// What is one of the two, it is not known which.
+    pub fn or(self, other: Share) -> Share {
+        let ratio = self.ratio().filter(|ratio| other.ratio() == Some(*ratio));
+        match (self, other) {
+            (Fixed(_), Fixed(_)) => Fixed(ratio),
+            (Linear(_), Linear(_)) => Linear(ratio),
+            (Samples { along: a, .. }, Samples { along: b, .. }) => {
+                a.with(b).map_or(Mixed, |along| Samples { along, ratio })
+            }
+            _ => Mixed,
+        }
+    }
+
+    /// A step of something that has a step for each position of the first axis.
+    pub fn without_first_axis(self) -> Share {
+        match self {
+            Samples { along, .. } if along.axis == 0 => Mixed,
+            Samples { along, ratio } => Samples { along: along.at(along.axis - 1), ratio },
+            other => other,
+        }
+    }
+
+    /// What has such a step for each position of a new first axis.
+    pub fn with_first_axis(self) -> Share {
+        match self {
+            Samples { along, ratio } => Samples { along: along.at(along.axis + 1), ratio },
+            other => other,
+        }
+    }
+
     pub fn ratio(self) -> Option<f64> {
         match self {
             Fixed(ratio) | Linear(ratio) | Samples { ratio, .. } => ratio,

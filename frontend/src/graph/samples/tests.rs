@@ -174,6 +174,24 @@ const ROWS: &[(&str, &str)] = &[
     ),
     (
         "%r = scan %v {length: 3, carries: 1, slices: 0, body: graph @f(%a: f32[1B]) { %m = sin %a return %m as \"m\" }}",
+        "apart 0",
+    ),
+    // A carry that begins the same for all samples, and a slice for each step.
+    (
+        "%c = broadcast %s {dims: [1B, 3], axes: []} %t = transpose %x {axes: [1, 0, 2]}
+         %r = scan %c, %t, %v {length: 4, carries: 1, slices: 1, body: graph @f(%a: f32[1B, 3], %e: f32[1B, 3], %g: f32[1B]) {
+            %h = broadcast %g {dims: [1B, 3], axes: [0]} %k = mul %e, %h %m = add %a, %k return %m as \"m\" }}",
+        "apart 0",
+    ),
+    // One sample for each step, and one that reads another one in its second step.
+    (
+        "%r = scan %s, %v {length: 1B, carries: 1, slices: 1, body: graph @f(%a: f32[], %e: f32[]) {
+            %m = add %a, %e return %m as \"m\" }}",
+        "mixed",
+    ),
+    (
+        "%r, %z = scan %v, %u {length: 2, carries: 2, slices: 0, body: graph @f(%a: f32[1B], %e: f32[1B]) {
+            %m = reverse %a {axes: [0]} return %e as \"m\", %m as \"n\" }}",
         "mixed",
     ),
     (
