@@ -69,3 +69,32 @@ fn the_batch_of_the_inputs_is_that_of_the_state() {
     good(at, "step first.ron --inputs five.safetensors --save s.safetensors --force");
     assert!(bad(at, evaluate).contains("no samples"));
 }
+
+/// Sizes are for the entry point that is asked for: another one need not take them.
+#[test]
+fn an_entry_point_takes_sizes_that_others_do_not() {
+    let folder = folder();
+    let at = folder.path();
+    let pairs = "Model(
+        inputs: { \"x\": \"f32[batch, 3]\" },
+        body: [Linear(2)],
+        entries: {
+            \"infer\": Infer(outputs: { \"y\": \"it\" }),
+            \"train\": Train(loss: \"mean(reshape(it, [batch // 2, 4]) ** 2)\", optimizer: Sgd(lr: 0.1)),
+        },
+    )";
+    fs::write(at.join("pairs.ron"), pairs).unwrap();
+    let values = TensorRef::from_slice(&[3, 3], &[0.5f32; 9]).unwrap();
+    write_tensors(at.join("three.npz"), &[("x", values)]).unwrap();
+    good(at, "run pairs.ron --dim batch=3 --inputs three.npz --outputs y.npz");
+    assert_eq!(read_tensors(at.join("y.npz")).unwrap()[0].1.dims(), [3, 2]);
+    good(at, "build pairs.ron --dim batch=3 -o pairs.o");
+    for line in ["check pairs.ron --dim batch=3", "bench pairs.ron --dim batch=3 --entry train --seconds 0"] {
+        let errors = bad(at, line);
+        assert!(errors.contains("reshape(it, [batch // 2, 4])"), "{line}: {errors}");
+    }
+    assert!(
+        bad(at, "run pairs.ron --dim bach=3 --inputs three.npz --outputs z.npz")
+            .contains("did you mean `batch`?")
+    );
+}

@@ -162,10 +162,27 @@ impl ModelArgs {
         Ok(Model::load(&self.model, &settings)?.with_options(options).with_batch_first())
     }
 
-    /// The model, to be compiled so.
+    /// The model, to be compiled so. Entry points that do not take the sizes are refused when they are asked for.
     pub fn load(&self, options: CompileOptions) -> brolga::Result<Model> {
         self.tell_hidden();
+        let settings = self.settings(&options);
+        let model = Model::load(&self.model, &settings);
+        let model = model.or_else(|why| self.made_for_sizes(&settings).ok_or(why))?;
+        Ok(model.with_options(options))
+    }
+
+    /// The same where all its entry points must take the sizes.
+    pub fn load_whole(&self, options: CompileOptions) -> brolga::Result<Model> {
+        self.tell_hidden();
         Ok(Model::load(&self.model, &self.settings(&options))?.with_options(options))
+    }
+
+    /// The model without the sizes that are given, if that is right, made for these, if any entry point takes them.
+    fn made_for_sizes(&self, settings: &Settings) -> Option<Model> {
+        let dims: Vec<(&str, usize)> = self.dims.iter().map(|(name, size)| (name.as_str(), *size)).collect();
+        let others = Settings { dims: Vec::new(), ..settings.clone() };
+        let model = if dims.is_empty() { None } else { Model::load(&self.model, &others).ok() };
+        model?.with_dims(&dims).ok()
     }
 }
 

@@ -55,7 +55,7 @@ struct Memory {
 }
 
 pub fn run(args: &CheckArgs) -> Result<ExitCode> {
-    let model = args.model.load(args.target.options()?)?;
+    let model = args.model.load_whole(args.target.options()?)?;
     let instance = model.instance();
     let names = instance.entries();
     for name in &names {
