@@ -64,11 +64,6 @@ pub(crate) fn channel_block(area: usize, depth: usize) -> usize {
     if area == 1 { depth } else { CHANNELS }
 }
 
-/// Input channels in such blocks.
-pub(crate) fn channel_blocks(channels: usize, area: usize, depth: usize) -> Vec<Cut> {
-    blocks_of(channels, channel_block(area, depth))
-}
-
 /// The columns of panels: runs of equal blocks, and where the first of each begins among the elements of a group.
 pub(crate) fn panel_columns(panels: &Panels) -> Vec<(Cut, usize)> {
     let begin = |cut: Cut| (cut, cut.first / panels.columns * panels.block(panels.columns));

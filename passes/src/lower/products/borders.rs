@@ -5,7 +5,7 @@
 //! of several images. Nothing in a chain changes.
 //!
 //! To copy images into larger ones with zeros around them, so that every position has all taps, is for kernels so large that
-//! segments would be too much code ([`Lowering::few_pieces`](crate::lower::Lowering::few_pieces)). Elsewhere it was measured not to
+//! segments would be too much code ([`few_pieces`](super::image::few_pieces)). Elsewhere it was measured not to
 //! pay: for 5 x 5 windows over 28 x 28 pixels of one channel the copy costs what the segments do, and a full
 //! correlation does twice the work.
 

@@ -1,4 +1,4 @@
-//! Boxes of positions: what a grid point computes, and how threads share a product.
+//! Boxes of positions: what a grid point computes.
 //!
 //! Each axis of a result (images, rows, columns) is cut into *chunks*; one chunk of every axis is a *box*. 8 images of 56 x 56
 //! positions make boxes of one image, two rows and 56 columns, 8 x 28 of them: about 112 positions each. Chunks at a border see
@@ -8,15 +8,12 @@ use brolga_ir::Type;
 use brolga_ir::index::Index;
 
 use super::epilogue::Span;
-use super::tiling::Tiling;
-use crate::facts::blocking::boxes::{FEWEST_ROWS, LEAST_WORK, MOST_WEIGHTS};
 use crate::facts::cost::threads::EVEN;
 use crate::facts::windows::{Chunks, Group, Window};
-use crate::lower::Lowering;
 use crate::lower::regions::compose::Composer;
 
 /// One axis of positions: how it is windowed, and its strides in the source and in the result.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Debug)]
 pub(in crate::lower) struct Positions {
     pub window: Window,
     pub source: i64,
@@ -63,15 +60,6 @@ pub(in crate::lower) fn merged(axes: Vec<Positions>) -> Vec<Positions> {
     result
 }
 
-/// The panels of weights that every box meets: how many, and of what size.
-pub(super) struct PanelsOfBox {
-    pub count: usize,
-    /// Weights of one.
-    pub weights: usize,
-    /// Whether threads share the product by its rows ([`Lowering::is_by_rows`]).
-    pub by_rows: bool,
-}
-
 /// Cuts axes so that a box has about `room` positions: inner axes whole, one axis in pieces, outer ones one by one. An axis that
 /// is at most half as long again as the room stays whole.
 pub(super) fn boxes<'w>(axes: impl DoubleEndedIterator<Item = &'w Window>, mut room: usize) -> Vec<Chunks> {
@@ -84,45 +72,6 @@ pub(super) fn boxes<'w>(axes: impl DoubleEndedIterator<Item = &'w Window>, mut r
     }
     chunks.reverse();
     chunks
-}
-
-impl Lowering<'_> {
-    /// Whether threads share a product by its rows. What a thread finds in its own cache is what it has computed itself;
-    /// rows go from layer to layer, and what other threads have computed takes long to arrive. But each thread reads all
-    /// weights then.
-    pub(super) fn is_by_rows(&self, activations: usize, weights: usize) -> bool {
-        self.is_shared() && weights <= MOST_WEIGHTS * activations
-    }
-
-    /// Boxes of about as many positions as the tiling says. Unless these are chosen, boxes are smaller if threads could not share
-    /// them evenly otherwise, or are to have rows of their own: 49 positions for four panels make one box, and two threads
-    /// share it by its panels; for one panel they make two boxes.
-    pub(super) fn boxes<'w>(
-        &self,
-        tiling: Tiling,
-        axes: impl DoubleEndedIterator<Item = &'w Window> + Clone,
-        each: &PanelsOfBox,
-    ) -> Vec<Chunks> {
-        let mut chunks = boxes(axes.clone(), tiling.rows);
-        if tiling.fixed || !self.is_shared() {
-            return chunks;
-        }
-        let mut room = tiling.rows;
-        // Progress: lengths are rounded up to a period of the axis, so boxes may stay as they are where the room shrinks
-        // (2 x 60 positions for a room of 60). So it is the room that a quarter is taken from, at least, in every round;
-        // there are six, at most, until too little is left.
-        while room >= FEWEST_ROWS {
-            let positions = chunks.iter().map(|chunk| chunk.length).product::<usize>();
-            room = positions.div_ceil(2).min(room - room / 4);
-            let small = room < FEWEST_ROWS || room.saturating_mul(each.weights) < LEAST_WORK;
-            let one = chunks.iter().all(|chunk| chunk.count == 1);
-            if small || !(each.by_rows && one) && is_even(&chunks, axes.clone(), each.count) {
-                break;
-            }
-            chunks = boxes(axes.clone(), room);
-        }
-        chunks
-    }
 }
 
 /// Whether threads have about equally much to do, if each point of a grid is a box of positions and one of so many others:

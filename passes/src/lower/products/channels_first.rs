@@ -8,11 +8,10 @@
 use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Panel, Tile, TileLoop};
 
-use super::boxes::{boxes, for_each_kind};
+use super::boxes::for_each_kind;
 use super::epilogue::{Patch, RESULT, Span};
 use super::product::Product;
-use crate::facts::blocking::channels_first::{COLUMNS, ROWS};
-use crate::facts::blocks::{Cut, blocks_of, channel_blocks};
+use crate::facts::blocks::{Cut, blocks_of};
 use crate::facts::windows::{Chunks, Group, Segment, Window};
 use crate::lower::Lowering;
 use crate::lower::regions::compose::Composer;
@@ -28,11 +27,11 @@ struct Chunked<'a> {
 impl Lowering<'_> {
     /// y[n, o, p, i] = Σ over c, k of x[n, c, j(p, k), i] · w[o, c, k], with x contiguous along the last axis.
     pub(super) fn channels_first(&mut self, product: &Product<'_>) {
-        let (lanes, windows) = product.shape.windows.split_last().expect("a spatial axis");
-        let chunks = &boxes(windows.iter(), product.tiling.rows);
-        let all = Chunked { product, windows, chunks };
-        for rows in blocks_of(product.shape.outputs, ROWS) {
-            for columns in blocks_of(lanes.output, product.tiling.columns.unwrap_or(COLUMNS)) {
+        let Product { shape, tiling, .. } = product;
+        let (lanes, windows) = shape.windows.split_last().expect("a spatial axis");
+        let all = Chunked { product, windows, chunks: tiling.chunks() };
+        for rows in blocks_of(shape.outputs, tiling.rows) {
+            for columns in blocks_of(lanes.output, tiling.columns) {
                 self.channels_first_blocks(&all, rows, columns);
             }
         }
@@ -151,7 +150,7 @@ impl<'b> GridPoint<'b, '_> {
     fn tiles(&self, c: &mut Composer<'_>, chosen: &[Segment]) {
         let product = self.all.product;
         let at = self.open_positions(c, chosen);
-        let blocks = channel_blocks(product.shape.channels, product.shape.area(), product.tiling.depth);
+        let blocks = blocks_of(product.shape.channels, product.tiling.depth);
         if blocks.is_empty() || chosen.iter().any(|s| s.taps == 0) {
             self.clear(c, &at.to);
         } else {

@@ -1,7 +1,7 @@
-//! `conv` in its three forms: what is asked for, as a [`Product`] or a [`WeightGradient`].
+//! `conv` in its three forms: what is asked for, as a [`Product`].
 //!
 //! The gradient with respect to the input is a convolution too, with the kernel turned round, stride and dilation of the
-//! input having changed places; so both are products. The gradient with respect to the weights is not: it sums over positions.
+//! input having changed places. The gradient with respect to the weights has methods of its own: it sums over positions.
 
 use brolga_ir::choice::{Choice, Layout};
 use brolga_ir::index::Index;
@@ -12,10 +12,11 @@ use brolga_ir::{DType, GraphError, NodeId, Type};
 use super::access::StridedAccess;
 use super::epilogue::Epilogue;
 use super::image::Image;
+use super::method::{Filter, Method, Reading};
 use super::packing::Weights;
+use super::parts::Parts;
 use super::product::Product;
-use super::shape::{Method, Shape};
-use super::weight_gradient::WeightGradient;
+use super::shape::Shape;
 use crate::facts::products::has_lanes_last;
 use crate::facts::windows::Window;
 use crate::lower::kernel::KernelBuilder;
@@ -109,13 +110,13 @@ impl Lowering<'_> {
         let Sides { name, channels, outputs, windows, weights } = sides;
         let (dtype, batch, groups) = (result.dtype, result.dims[0], conv.groups);
         let shape = Shape { dtype, batch, groups, channels, outputs, windows };
-        let method = match algorithm.winograd() {
-            Some(outputs) if shape.windows.len() == 2 => Method::Winograd(outputs),
+        let source = Image::new(x, layout);
+        let method = match (shape.windows.as_slice(), algorithm.winograd()) {
+            (&[rows, _], Some(m)) => Method::Winograd(Filter { m, k: rows.kernel }),
             _ if shape.is_depthwise() => Method::Depthwise,
-            _ => Method::Direct,
+            _ => Method::Direct(Reading::of(&shape, &source, result)),
         };
-        let tiling = self.tiling(method, &shape, origin);
-        let (source, result) = (Image::new(x, layout), result.clone());
+        let (tiling, result) = (self.tiling(&method, &shape, origin), result.clone());
         self.product(&Product {
             name,
             method,
@@ -143,7 +144,7 @@ impl Lowering<'_> {
             windows: windows(conv, &types[0].dims[2..], &types[1].dims[2..], &result.dims[2..]),
         };
         let method = Method::ChannelsFirst;
-        let tiling = self.tiling(method, &shape, origin);
+        let tiling = self.tiling(&method, &shape, origin);
         self.product(&Product {
             name: "conv",
             method,
@@ -162,22 +163,35 @@ impl Lowering<'_> {
     fn convolve_weights(&mut self, asked: Convolution<'_>) {
         let Convolution { conv, types, operands: [x, dy], target, result, origin, .. } = asked;
         let Choice { layout, algorithm, .. } = self.graph.choice(origin);
-        let windows = windows(conv, layout.extents(types[0]), &result.dims[2..], layout.extents(types[1]));
-        let gradient = WeightGradient {
-            groups: conv.groups,
+        let (dtype, groups, outputs) = (result.dtype, conv.groups, result.dims[0] / conv.groups);
+        let shape = Shape {
+            dtype,
             batch: types[0].dims[0],
-            windows,
-            x: Image::new(x, layout),
-            dy: Image::new(dy, layout),
+            groups,
+            channels: result.dims[1],
+            outputs,
+            windows: windows(conv, layout.extents(types[0]), &result.dims[2..], layout.extents(types[1])),
+        };
+        let (name, method) = match (shape.windows.as_slice(), algorithm.winograd()) {
+            _ if shape.is_depthwise_gradient() => ("depthwise_weight_gradient", Method::DepthwiseWeights),
+            (&[rows, _], Some(m)) => {
+                ("conv_weight_gradient", Method::WinogradWeights(Filter { m, k: rows.kernel }))
+            }
+            _ => ("conv_weight_gradient", Method::Weights(Parts::of(&shape))),
+        };
+        let tiling = self.tiling(&method, &shape, origin);
+        self.product(&Product {
+            name,
+            method,
+            tiling,
+            shape,
+            source: Image::new(x, layout),
+            weights: Weights::gradient(dy, layout, outputs, dtype),
             target,
             result: result.clone(),
+            epilogue: None,
             origin,
-        };
-        match (gradient.windows.as_slice(), algorithm.winograd()) {
-            _ if gradient.is_depthwise() => self.depthwise_weight_gradient(&gradient),
-            (&[rows, columns], Some(m)) => self.winograd_gradient(&gradient, [rows, columns], m),
-            _ => self.weight_gradient(&gradient),
-        }
+        });
     }
 }
 

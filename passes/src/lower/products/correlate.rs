@@ -14,130 +14,92 @@
 use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Panel, Tile, TileLoop};
 
-use super::borders::together;
-use super::boxes::{PanelsOfBox, Positions, box_of, for_each_kind, merged, positions};
+use super::boxes::{Positions, box_of, for_each_kind};
 use super::epilogue::{Epilogue, Patch, RESULT, Rows, Span, store_sums};
-use super::image::{Image, Planes};
+use super::image::Image;
+use super::method::{ImageCopy, Reading};
 use super::packing::Packed;
 use super::product::Product;
+use super::shape::Shape;
 use super::taps::{TapAxis, Taps, close_taps, open_taps};
-use crate::facts::blocking::direct::FEW_SETS;
-use crate::facts::blocks::{Cut, count, panel_columns, panel_terms, runs};
-use crate::facts::windows::{Chunks, Group, Segment, Window};
+use super::tiling::Boxes;
+use crate::facts::blocks::{Cut, panel_columns, panel_terms, runs};
+use crate::facts::windows::{Chunks, Group, Segment};
 use crate::lower::Lowering;
 use crate::lower::regions::compose::Composer;
 use crate::tuning::Outer;
-
-/// Whether windows have one position each, all inside, and leave others out: a pointwise convolution by steps of 2.
-fn skips(windows: &[Window]) -> bool {
-    let inside = |w: &Window| w.output.saturating_sub(1).saturating_mul(w.stride as usize) < w.input;
-    let single = |w: &Window| w.kernel == 1 && w.low == 0 && w.spread == 1 && inside(w);
-    windows.iter().all(single) && windows.iter().any(|w| w.stride > 1)
-}
 
 /// A product, and what its kernels read.
 struct Correlation<'a> {
     product: &'a Product<'a>,
     /// The batch and the windowed axes; those that lie one behind the other are one.
-    axes: Vec<Positions>,
-    /// The image; or a copy of it, see [`Lowering::correlated`].
+    axes: &'a [Positions],
+    /// The image, or the copy of it.
     source: Image,
     packed: Packed,
 }
 
-impl Correlation<'_> {
-    /// Whether the loops over groups and their blocks of columns, so many, are outside of those over boxes. Outermost is what is
-    /// read again less, the positions or the panels, unless threads are to have rows of their own.
-    fn columns_first(&self, chunks: &[Chunks], by_rows: bool, columns: usize) -> bool {
-        let shape = &self.product.shape;
-        let boxes: usize = chunks.iter().map(|chunk| chunk.count).product();
-        let positions: usize = self.axes.iter().map(|a| a.window.input.max(a.window.output)).product();
-        match self.product.tiling.outer {
-            Some(outer) => outer == Outer::Columns,
-            None => !by_rows && positions * shape.channels * columns <= shape.weights() * boxes,
-        }
-    }
-
-    /// The rows of a box whose sums are better kept apart until they are final: they are added to several times, and would
-    /// lie in few sets of the first-level cache, where they drive each other out.
-    fn sums_apart(&self, chunks: &[Chunks]) -> Option<usize> {
-        let [axis] = self.axes.as_slice() else { return None };
-        let blocks = count(&panel_terms(&self.packed.panels));
-        let few_sets = axis.target % FEW_SETS == 0;
-        (axis.window.is_identity() && blocks > 1 && few_sets).then_some(chunks[0].length)
-    }
-}
-
 impl Lowering<'_> {
     /// Direct sums over packed weights.
-    pub(super) fn correlate(&mut self, product: &Product<'_>) {
-        let shape = &product.shape;
-        let packed = self.pack_weights(&product.weights, shape, product.tiling, product.origin);
-        let (source, windows) = self.correlated(product);
-        let axes = merged(positions(&windows, &product.result, &source.positions));
-        let all = Correlation { product, axes, source, packed };
-        for (cut, start) in panel_columns(&packed.panels) {
-            self.correlate_columns(&all, cut, start);
+    pub(super) fn correlate(&mut self, product: &Product<'_>, reading: &Reading) {
+        let Product { shape, tiling, weights, .. } = product;
+        let packed = self.pack_weights(weights, shape, tiling, product.origin);
+        let source = self.read_image(product, reading);
+        let all = Correlation { product, axes: &reading.axes, source, packed };
+        for (columns, boxes) in panel_columns(&packed.panels).into_iter().zip(&tiling.boxes) {
+            self.correlate_columns(&all, columns, boxes);
         }
     }
 
-    /// The image as the kernels read it. Of windows that leave positions out, the others are copied side by side: all of them
-    /// are the rows of one matrix then. Of windows with too many kinds of borders, zeros are put around it.
-    fn correlated(&mut self, product: &Product<'_>) -> (Image, Vec<Window>) {
-        let (shape, id) = (&product.shape, product.origin);
-        let (batch, channels) = (shape.batch, shape.groups * shape.channels);
-        let planes = Planes { batch, channels, dtype: shape.dtype };
-        let (mut source, mut windows) = (product.source.clone(), shape.windows.clone());
-        if skips(&windows) {
-            let ty = planes.of(windows.iter().map(|window| window.output));
-            let steps = windows.iter().map(|window| window.stride);
-            source = self.copy_image("every_other", &source, steps, ty, id);
-            windows.iter_mut().for_each(|window| *window = Window::identity(window.output));
+    /// The image as the kernels read it.
+    fn read_image(&mut self, product: &Product<'_>, reading: &Reading) -> Image {
+        let Product { shape: Shape { windows, .. }, source, origin, .. } = product;
+        let planes = product.shape.planes();
+        match &reading.copy {
+            None => source.clone(),
+            Some(ImageCopy::EveryOther) => {
+                let ty = planes.of(windows.iter().map(|window| window.output));
+                let steps = windows.iter().map(|window| window.stride);
+                self.copy_image("every_other", source, steps, ty, *origin)
+            }
+            Some(ImageCopy::Padded(axes)) => self.pad_image(source, windows, axes, planes, *origin),
         }
-        let source = self.few_pieces(source, &mut windows, planes, id);
-        (source, windows)
     }
 
-    /// The kernel for a run of blocks of output channels, whose panels begin at `start`.
-    fn correlate_columns(&mut self, all: &Correlation<'_>, columns: Cut, start: usize) {
-        let Correlation { product, axes, source, .. } = all;
-        let (shape, tiling) = (&product.shape, product.tiling);
-        let extents = |of: fn(&Window) -> usize| axes.iter().map(|axis| of(&axis.window)).product::<usize>();
-        let (inputs, outputs) = (extents(|window| window.input), extents(|window| window.output));
-        let by_rows = self.is_by_rows(inputs * shape.channels + outputs * shape.outputs, shape.weights());
-        let panel = all.packed.panels.block(columns.width);
-        let panels = PanelsOfBox { count: shape.groups * columns.count, weights: panel, by_rows };
-        let images = if tiling.fixed { None } else { together(axes, shape.channels, shape.outputs) };
-        let windows = axes.iter().map(|axis| &axis.window);
-        let chunks = images.unwrap_or_else(|| self.boxes(tiling, windows, &panels));
-        let mut params = vec![source.location, all.packed.location, product.target];
+    /// The kernel for a run of blocks of output channels, whose panels begin at `start`, and for the boxes that meet them.
+    fn correlate_columns(
+        &mut self,
+        all: &Correlation<'_>,
+        (columns, start): (Cut, usize),
+        Boxes { chunks, outer, aside }: &Boxes,
+    ) {
+        let Correlation { product, source, packed, .. } = all;
+        let (shape, panels) = (&product.shape, packed.panels);
+        let mut params = vec![source.location, packed.location, product.target];
         let mut c = product.composer(self.graph);
         c.k.param(shape.dtype, source.len, Access::Read);
-        all.packed.param(&mut c.k);
+        packed.param(&mut c.k);
         c.k.param(shape.dtype, product.result.elements(), Access::ReadWrite);
         if let Some(epilogue) = product.epilogue {
             epilogue.parameters(&mut c, &mut params);
         }
-        let columns_first = all.columns_first(&chunks, by_rows, columns.count);
         let mut grid = |extent: usize| Index::var(c.k.open_grid(extent));
-        let outside = columns_first.then(|| [grid(shape.groups), grid(columns.count)]);
+        let outside = (*outer == Outer::Columns).then(|| [grid(shape.groups), grid(columns.count)]);
         let at: Vec<Index> = chunks.iter().map(|chunk| grid(chunk.count)).collect();
         let [group, column] = outside.unwrap_or_else(|| [grid(shape.groups), grid(columns.count)]);
-        let sums = all.sums_apart(&chunks).map(|rows| c.k.local(shape.dtype, rows * columns.width));
+        let sums = aside.then(|| c.k.local(shape.dtype, chunks[0].length * columns.width));
+        let block = column.scale(panels.block(columns.width) as i64);
         let point = GridPoint {
             all,
-            chunks: &chunks,
+            chunks,
             at: &at,
             source: group.scale(shape.channels as i64 * source.channel).plus(source.offset),
-            panel: group
-                .scale(all.packed.panels.group() as i64)
-                .add(&column.scale(panel as i64))
-                .plus(start as i64),
+            panel: group.scale(panels.group() as i64).add(&block).plus(start as i64),
             channel: group.scale(shape.outputs as i64).add(&columns.start(&column)),
             width: columns.width,
             sums,
         };
-        for_each_kind(&mut c, &chunks, &at, &mut |c, groups| point.emit(c, groups));
+        for_each_kind(&mut c, chunks, &at, &mut |c, groups| point.emit(c, groups));
         (0..2 + at.len()).for_each(|_| c.k.close());
         self.call(c.k.finish_kernel(), params, product.origin);
     }
@@ -188,7 +150,7 @@ impl GridPoint<'_, '_> {
         let bare = shape.channels == 0 || groups.iter().any(|g| g.segments.iter().any(bare));
         // The first position of the box in the result.
         let mut corner = self.channel.clone();
-        for ((at, chunk), axis) in self.at.iter().zip(self.chunks).zip(&self.all.axes) {
+        for ((at, chunk), axis) in self.at.iter().zip(self.chunks).zip(self.all.axes) {
             corner = corner.add(&at.scale(chunk.length as i64 * axis.target));
         }
         if bare {
@@ -212,7 +174,7 @@ impl GridPoint<'_, '_> {
             c.k.close();
         }
         if let Some(epilogue) = product.epilogue {
-            let whole = box_of(&self.all.axes, self.chunks, self.at, groups);
+            let whole = box_of(self.all.axes, self.chunks, self.at, groups);
             match bare {
                 true => epilogue.emit(c, &self.patch(&whole), &[]),
                 false => epilogue.emit_rest(c, &self.patch(&whole)),
@@ -228,7 +190,7 @@ impl GridPoint<'_, '_> {
     /// Stores zeros in the box, which begins at `corner`.
     fn clear(&self, c: &mut Composer<'_>, groups: &[&Group], corner: &Index) {
         let mut to = corner.clone();
-        for (group, axis) in groups.iter().zip(&self.all.axes) {
+        for (group, axis) in groups.iter().zip(self.all.axes) {
             to = to.add(&Index::var(c.k.open_for(group.extent)).scale(axis.target));
         }
         to = to.add(&Index::var(c.k.open_for(self.width)));
@@ -331,7 +293,7 @@ impl GridPoint<'_, '_> {
     ) -> Vec<TapAxis<'t>> {
         let mut weights = (channels * self.width) as i64;
         let mut taps = Vec::new();
-        for ((segment, axis), position) in chosen.iter().zip(&self.all.axes).zip(positions).rev() {
+        for ((segment, axis), position) in chosen.iter().zip(self.all.axes).zip(positions).rev() {
             let (window, source) = (&axis.window, axis.source);
             taps.push(TapAxis { window, segment, at: &position.first, source, weights });
             weights *= window.kernel as i64;

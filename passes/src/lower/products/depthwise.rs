@@ -9,12 +9,12 @@ use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Combine, ValueId};
 use brolga_ir::scalar::ScalarOp;
 
-use super::boxes::{Positions, boxes, for_each_kind, is_even, positions};
-use super::epilogue::Epilogue;
+use super::boxes::{Positions, for_each_kind, positions};
+use super::parts::parts;
 use super::product::Product;
-use super::weight_gradient::{WeightGradient, parts, sum_of_parts};
+use super::weight_gradient::sum_of_parts;
 use crate::facts::blocking::code;
-use crate::facts::blocking::depthwise::{LANES, MOST_PARTS, REGISTERS};
+use crate::facts::blocking::depthwise::REGISTERS;
 use crate::facts::blocks::{Cut, blocks_of};
 use crate::facts::windows::{Chunks, Group, Segment, Window};
 use crate::lower::Lowering;
@@ -26,76 +26,71 @@ impl Lowering<'_> {
     pub(super) fn depthwise(&mut self, product: &Product<'_>) {
         let Product { shape, source, result, .. } = product;
         let packed = self.pack_depthwise(&product.weights, shape, product.origin);
-        let channels = shape.groups;
         let axes = positions(&shape.windows, result, &source.positions);
-        let chunks = boxes(axes.iter().map(|axis| &axis.window), product.tiling.rows);
-        let mut c = product.composer(self.graph);
-        let mut params = vec![source.location, packed.location, product.target];
-        c.k.param(shape.dtype, source.len, Access::Read);
-        packed.param(&mut c.k);
-        c.k.param(shape.dtype, result.elements(), Access::ReadWrite);
-        if let Some(epilogue) = product.epilogue {
-            epilogue.parameters(&mut c, &mut params);
-        }
-        let even = |parts: &usize| {
-            let windows = axes.iter().map(|axis| &axis.window);
-            channels.is_multiple_of(LANES * parts) && is_even(&chunks, windows, *parts)
-        };
-        let parts = (1..=MOST_PARTS).find(even).filter(|_| self.is_shared()).unwrap_or(1);
-        let at: Vec<Index> = chunks.iter().map(|chunk| Index::var(c.k.open_grid(chunk.count))).collect();
-        let first = Index::var(c.k.open_grid(parts)).scale((channels / parts) as i64);
-        let along = at.iter().zip(&chunks).zip(&axes);
-        let from = first.scale(source.channel).plus(source.offset);
-        let from = along
-            .fold(from, |from, ((at, chunk), axis)| from.add(&at.scale(chunk.source_step * axis.source)));
-        for_each_kind(&mut c, &chunks, &at, &mut |c, groups| {
-            let all = Depthwise {
+        let chunks = product.tiling.chunks();
+        for columns in blocks_of(shape.groups, product.tiling.columns) {
+            let mut c = product.composer(self.graph);
+            let mut params = vec![source.location, packed.location, product.target];
+            c.k.param(shape.dtype, source.len, Access::Read);
+            packed.param(&mut c.k);
+            c.k.param(shape.dtype, result.elements(), Access::ReadWrite);
+            if let Some(epilogue) = product.epilogue {
+                epilogue.parameters(&mut c, &mut params);
+            }
+            let at: Vec<Index> = chunks.iter().map(|chunk| Index::var(c.k.open_grid(chunk.count))).collect();
+            let first = columns.start(&Index::var(c.k.open_grid(columns.count)));
+            let along = at.iter().zip(chunks).zip(&axes);
+            let from = first.scale(source.channel).plus(source.offset);
+            let from = along
+                .fold(from, |from, ((at, chunk), axis)| from.add(&at.scale(chunk.source_step * axis.source)));
+            let point = GridPoint {
+                product,
                 axes: &axes,
-                chunks: &chunks,
+                chunks,
                 at: &at,
                 params: (0, 1),
-                from: from.clone(),
+                from,
                 step: source.channel,
-                first: first.clone(),
-                count: channels / parts,
-                channels,
-                epilogue: product.epilogue,
+                first,
+                count: columns.width,
             };
-            all.segments(c, groups, &mut Vec::new());
-        });
-        (0..=at.len()).for_each(|_| c.k.close());
-        self.call(c.k.finish_kernel(), params, product.origin);
+            for_each_kind(&mut c, chunks, &at, &mut |c, groups| {
+                point.segments(c, groups, &mut Vec::new());
+            });
+            (0..=at.len()).for_each(|_| c.k.close());
+            self.call(c.k.finish_kernel(), params, product.origin);
+        }
     }
 
     /// dw[c, 0, k…] = Σ over images and positions of x · dy: a chain for each image's part, then over the parts.
-    pub(super) fn depthwise_weight_gradient(&mut self, gradient: &WeightGradient) {
-        let (area, space) = (gradient.area(), gradient.space());
-        let (channels, dtype) = (gradient.result.dims[0], gradient.result.dtype);
-        let parts = parts(gradient.batch, space, area);
-        let name = format!("{}:parts", self.graph.node(gradient.origin).origin.path);
+    pub(super) fn depthwise_weight_gradient(&mut self, gradient: &Product<'_>) {
+        let Product { shape, source, weights, origin, .. } = gradient;
+        let (area, channels, dtype) = (shape.area(), shape.groups, shape.dtype);
+        let parts = parts(shape.batch, shape.space(), area);
+        let name = format!("{}:parts", self.graph.node(*origin).origin.path);
         let partial = self.arena(&name, Type::new(dtype, [parts, area, channels]));
         let taps: Vec<(usize, Vec<usize>)> =
-            combinations(gradient.windows.iter().map(|window| 0..window.kernel))
+            combinations(shape.windows.iter().map(|window| 0..window.kernel))
                 .into_iter()
                 .enumerate()
                 .collect();
         // Each has code of its own, and tables on the stack.
         for some in taps.chunks(code::DEPTHWISE_WEIGHTS) {
-            let mut c = Composer::new(self.graph, "depthwise_weight_gradient");
-            c.k.param(dtype, gradient.x.len, Access::Read);
-            c.k.param(dtype, gradient.dy.len, Access::Read);
+            let mut c = gradient.composer(self.graph);
+            c.k.param(dtype, source.len, Access::Read);
+            c.k.param(dtype, weights.access.len, Access::Read);
             c.k.param(dtype, parts * area * channels, Access::Write);
             let part = Index::var(c.k.open_grid(parts));
             for (number, tap) in some {
                 let channel = Index::var(c.k.open_for(channels));
-                let sum = gradient.tap(&mut c.k, tap, (&part, gradient.batch / parts), &channel);
+                let sum = sum_of_tap(&mut c.k, gradient, tap, (&part, shape.batch / parts), &channel);
                 let to = part.scale(area as i64).plus(*number as i64).scale(channels as i64).add(&channel);
                 c.k.store(2, to, sum);
                 c.k.close();
             }
             c.k.close();
-            let arguments = vec![gradient.x.location, gradient.dy.location, partial];
-            self.call(c.k.finish_kernel(), arguments, gradient.origin);
+            let arguments = vec![source.location, weights.access.location, partial];
+            self.call(c.k.finish_kernel(), arguments, *origin);
         }
         let mut k = KernelBuilder::new("add_parts");
         let from = k.param(dtype, parts * area * channels, Access::Read);
@@ -106,7 +101,7 @@ impl Lowering<'_> {
         let sum = sum_of_parts(&mut k, from, &read, (parts, area * channels));
         k.store(to, channel.scale(area as i64).add(&tap), sum);
         (0..2).for_each(|_| k.close());
-        self.call(k.finish_kernel(), vec![partial, gradient.target], gradient.origin);
+        self.call(k.finish_kernel(), vec![partial, gradient.target], *origin);
     }
 }
 
@@ -121,43 +116,42 @@ fn combinations<T: Clone>(of: impl Iterator<Item = impl Iterator<Item = T> + Clo
     })
 }
 
-impl WeightGradient {
-    /// The sum for one tap and channel, over `each` images of a part.
-    fn tap(
-        &self,
-        k: &mut KernelBuilder,
-        tap: &[usize],
-        (part, each): (&Index, usize),
-        channel: &Index,
-    ) -> ValueId {
-        let (x, dy) = (&self.x, &self.dy);
-        let sum = k.declare(self.result.dtype, Combine::Add, 1);
-        let image = part.scale(each as i64).add(&Index::var(k.open_for(each)));
-        let segments = |(window, &tap): (&Window, &usize)| {
-            let single = Window { kernel: 1, low: window.low - tap as i64 * window.dilation, ..*window };
-            let segments = single.segments(0, window.output as i64);
-            segments.into_iter().filter(|s| s.taps > 0)
-        };
-        for run in combinations(self.windows.iter().zip(tap).map(segments)) {
-            let mut from = image.scale(x.positions[0]).add(&channel.scale(x.channel)).plus(x.offset);
-            let mut at = image.scale(dy.positions[0]).add(&channel.scale(dy.channel)).plus(dy.offset);
-            for (axis, s) in run.iter().enumerate() {
-                let var = Index::var(k.open_for(s.count));
-                from = from.add(&var.scale(s.source_step).plus(s.source).scale(x.positions[axis + 1]));
-                at = at.add(&var.scale(s.step).plus(s.start).scale(dy.positions[axis + 1]));
-            }
-            let values = [k.load(0, &from, None), k.load(1, &at, None)];
-            let product = k.op(ScalarOp::Mul, &values);
-            k.accumulate(sum, product);
-            run.iter().for_each(|_| k.close());
+/// The sum of a gradient for one tap and channel, over `each` images of a part.
+fn sum_of_tap(
+    k: &mut KernelBuilder,
+    gradient: &Product<'_>,
+    tap: &[usize],
+    (part, each): (&Index, usize),
+    channel: &Index,
+) -> ValueId {
+    let Product { shape, source: x, weights: dy, .. } = gradient;
+    let sum = k.declare(shape.dtype, Combine::Add, 1);
+    let image = part.scale(each as i64).add(&Index::var(k.open_for(each)));
+    let segments = |(window, &tap): (&Window, &usize)| {
+        let single = Window { kernel: 1, low: window.low - tap as i64 * window.dilation, ..*window };
+        let segments = single.segments(0, window.output as i64);
+        segments.into_iter().filter(|s| s.taps > 0)
+    };
+    for run in combinations(shape.windows.iter().zip(tap).map(segments)) {
+        let mut from = image.scale(x.positions[0]).add(&channel.scale(x.channel)).plus(x.offset);
+        let mut at = image.scale(dy.input).add(&channel.scale(dy.group)).plus(dy.offset);
+        for (axis, s) in run.iter().enumerate() {
+            let var = Index::var(k.open_for(s.count));
+            from = from.add(&var.scale(s.source_step).plus(s.source).scale(x.positions[axis + 1]));
+            at = at.add(&var.scale(s.step).plus(s.start).scale(dy.kernel[axis]));
         }
-        k.close();
-        k.finish(sum)
+        let values = [k.load(0, &from, None), k.load(1, &at, None)];
+        let product = k.op(ScalarOp::Mul, &values);
+        k.accumulate(sum, product);
+        run.iter().for_each(|_| k.close());
     }
+    k.close();
+    k.finish(sum)
 }
 
-/// A box of positions, and neighbouring channels.
-pub(in crate::lower) struct Depthwise<'a> {
+/// What a grid point computes: a box of positions, of neighbouring channels.
+pub(in crate::lower) struct GridPoint<'a> {
+    pub product: &'a Product<'a>,
     pub axes: &'a [Positions],
     pub chunks: &'a [Chunks],
     pub at: &'a [Index],
@@ -166,11 +160,9 @@ pub(in crate::lower) struct Depthwise<'a> {
     /// Where the box and the first of its channels begin in the image, and how far apart channels lie.
     pub from: Index,
     pub step: i64,
-    /// The first channel, their number, and that of all channels.
+    /// The first channel, and their number.
     pub first: Index,
     pub count: usize,
-    pub channels: usize,
-    pub epilogue: Option<Epilogue<'a>>,
 }
 
 /// Blocks of neighbouring positions with the same taps.
@@ -282,7 +274,7 @@ fn blocks(segment: Segment, many: usize) -> impl Iterator<Item = (Segment, usize
     })
 }
 
-impl Depthwise<'_> {
+impl GridPoint<'_> {
     /// Loops for every combination of segments of the outer axes, and every run of the last one.
     pub fn segments(&self, c: &mut Composer<'_>, groups: &[&Group], chosen: &mut Vec<Segment>) {
         let group = groups[chosen.len()];
@@ -399,7 +391,7 @@ impl Depthwise<'_> {
                 for (sum, taps) in sums[row * width..].iter_mut().zip(&run.positions) {
                     let Some(&(_, input)) = taps.iter().find(|other| other.0 == tap) else { continue };
                     let x = c.k.load(self.params.0, &rows.from.plus(x + input * positions.source), None);
-                    let weight = (w * kernel as i64 + tap as i64) * self.channels as i64;
+                    let weight = (w * kernel as i64 + tap as i64) * self.product.shape.groups as i64;
                     let w = c.k.load(self.params.1, &channel.plus(weight), None);
                     let so_far = sum.unwrap_or_else(|| c.k.zero_of(2));
                     *sum = Some(c.k.op(ScalarOp::Fma, &[x, w, so_far]));
@@ -410,7 +402,7 @@ impl Depthwise<'_> {
 
     /// Stores sums at their points, with what is fused behind them.
     fn store(&self, c: &mut Composer<'_>, points: &[(Vec<Index>, ValueId)]) {
-        if let Some(epilogue) = self.epilogue {
+        if let Some(epilogue) = self.product.epilogue {
             return epilogue.finish(c, points);
         }
         for (point, sum) in points {

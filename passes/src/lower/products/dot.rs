@@ -10,12 +10,14 @@ use brolga_ir::program::{Access, Kernel};
 use brolga_ir::{DType, GraphError, NodeId, Type};
 
 use super::access::{StridedAccess, apart};
-use super::contraction::{Axis, Contraction};
+use super::axes::{Axis, Loops};
+use super::contraction::Contraction;
 use super::epilogue::Epilogue;
 use super::image::Image;
+use super::method::{Method, Reading};
 use super::packing::Weights;
 use super::product::Product;
-use super::shape::{Method, Shape};
+use super::shape::Shape;
 use super::tiling::Tiling;
 use crate::facts::blocking::packed;
 use crate::facts::windows::Window;
@@ -63,10 +65,19 @@ impl Lowering<'_> {
             let packed = self.pack(&strided.operands[right], &dims[right], &order, ty.dtype, id);
             strided.operands[right] = packed;
         }
-        let tiling = Tiling::strided(self.chosen(ProductKind::Strided, id));
-        let contraction = strided.contraction(ty, &strides, tiling);
-        let [a, b] = [left, right].map(|side| strided.operands[side].location);
-        self.call(contraction.kernel(), vec![a, b, aside.unwrap_or(target)], id);
+        let loops = strided.loops(&strides);
+        let tiling = Tiling::strided(&loops, self.chosen(ProductKind::Strided, id));
+        let [a, b] = [left, right].map(|side| &strided.operands[side]);
+        self.contract(&Contraction {
+            name: "dot",
+            dtype: ty.dtype,
+            places: [a.location, b.location, aside.unwrap_or(target)],
+            offset: [a.offset, b.offset, 0],
+            len: [a.len, b.len, ty.elements()],
+            loops,
+            tiling,
+            origin: id,
+        });
         if let Some(aside) = aside {
             let len = ty.elements();
             let access = StridedAccess { location: aside, len, offset: 0, strides };
@@ -106,8 +117,11 @@ impl Lowering<'_> {
             access: w,
             stored: self.stored(id),
         };
-        let method = if dense.strassen { Method::Strassen } else { Method::Direct };
-        let tiling = self.tiling(method, &shape, id);
+        let method = match dense.strassen {
+            true => Method::Strassen,
+            false => Method::Direct(Reading::of(&shape, &source, &result)),
+        };
+        let tiling = self.tiling(&method, &shape, id);
         self.product(&Product {
             name: "dot",
             method,
@@ -308,8 +322,8 @@ impl<'a> Strided<'a> {
         turned
     }
 
-    /// The contraction; `strides` are those of the result's axes.
-    fn contraction(&self, ty: &Type, strides: &[i64], tiling: Tiling) -> Contraction {
+    /// The loops; `strides` are those of the result's axes.
+    fn loops(&self, strides: &[i64]) -> Loops {
         let [m, n] = self.sides();
         let [a, b] = [m, n].map(|side| &self.operands[side]);
         let (batch, rest) = strides.split_at(self.dot.batch[0].len());
@@ -331,17 +345,7 @@ impl<'a> Strided<'a> {
             };
             axes[m].iter().zip(&axes[n]).enumerate().map(axis).collect()
         };
-        Contraction {
-            name: "dot",
-            dtype: ty.dtype,
-            batch: both(&self.dot.batch, batch),
-            m: only(m),
-            n: only(n),
-            k: both(&self.dot.contract, &[]),
-            offset: [a.offset, b.offset, 0],
-            len: [a.len, b.len, ty.elements()],
-            accumulate: false,
-            tiling,
-        }
+        let (batch, terms) = (both(&self.dot.batch, batch), both(&self.dot.contract, &[]));
+        Loops::of(&batch, &only(m), &only(n), &terms)
     }
 }

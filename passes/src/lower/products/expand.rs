@@ -9,18 +9,20 @@
 use brolga_ir::choice::Layout;
 use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Kernel, Panel, Tile, TileLoop};
-use brolga_ir::{DType, GraphError, NodeId, Type, Value};
+use brolga_ir::{DType, Graph, GraphError, NodeId, Value};
 
 use super::boxes::{for_each_kind, positions};
-use super::depthwise::Depthwise;
+use super::depthwise::GridPoint;
 use super::epilogue::{Epilogue, Patch, Span};
 use super::image::Image;
+use super::method::{Method, Reading};
 use super::packing::{Packed, Weights};
+use super::product::Product;
 use super::shape::Shape;
 use super::tiling::Tiling;
 use crate::facts::blocks::{Cut, panel_columns};
 use crate::facts::expansion::Pair;
-use crate::facts::windows::{Group, Window};
+use crate::facts::windows::{Chunks, Group, Window};
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering};
 
@@ -68,44 +70,65 @@ impl Lowering<'_> {
         let pointwise =
             Weights::forward(self.access(first.operands[1])?, pair.channels, self.stored(roots[0]));
         let depthwise = Weights::forward(self.access(weights)?, 1, self.stored(roots[1]));
-        let [inner, outer] = shapes(&pair, result.dtype);
-        let tiling = Tiling::packed();
+        let [points, windows] = shapes(&pair, result.dtype);
+        let tiling = Tiling::expansion(&pair);
         let packed = [
-            self.pack_weights(&pointwise, &inner, tiling, roots[0]),
-            self.pack_depthwise(&depthwise, &outer, roots[1]),
+            self.pack_weights(&pointwise, &points, &tiling, roots[0]),
+            self.pack_depthwise(&depthwise, &windows, roots[1]),
         ];
         let [inner, root] = roots.map(|id| graph.result(id));
         let target = self.place_of(root, outputs);
         let (read, rest) = (self.with_locations(&read)?, self.with_locations(&rest)?);
         // The image between them is local: its place is not looked at.
-        let between = [(image, target)];
-        let expansion = Expansion {
-            pair: &pair,
-            source: &source,
-            packed,
-            result,
-            inner: Epilogue { body: graph, name, root: inner, target, operands: &read, outputs: &between },
-            outer: Epilogue { body: graph, name, root, target, operands: &rest, outputs },
+        let (between, ty) = ([(image, target)], graph.ty(image));
+        let inner = Epilogue { body: graph, name, root: inner, target, operands: &read, outputs: &between };
+        let outer = Epilogue { body: graph, name, root, target, operands: &rest, outputs };
+        let inner = Product {
+            name: "conv",
+            method: Method::Direct(Reading::of(&points, &source, ty)),
+            tiling: tiling.clone(),
+            shape: points,
+            source,
+            weights: pointwise,
+            target,
+            result: ty.clone(),
+            epilogue: Some(inner),
+            origin: roots[0],
         };
-        for (cut, start) in panel_columns(&packed[0].panels) {
-            let (kernel, params) = expansion.kernel(cut, start);
-            self.call(kernel, params, roots[1]);
-        }
+        let outer = Product {
+            name: "conv",
+            method: Method::Depthwise,
+            tiling,
+            shape: windows,
+            source: Image::dense(target, ty),
+            weights: depthwise,
+            target,
+            result: result.clone(),
+            epilogue: Some(outer),
+            origin: roots[1],
+        };
+        self.expansion(&Expansion { pair: &pair, inner: &inner, outer: &outer, packed });
         Ok(true)
+    }
+
+    /// A kernel for each run of blocks of channels.
+    fn expansion(&mut self, expansion: &Expansion<'_>) {
+        let Expansion { outer, packed: [first, _], .. } = expansion;
+        for (columns, boxes) in panel_columns(&first.panels).into_iter().zip(&outer.tiling.boxes) {
+            let (kernel, params) = expansion.kernel(self.graph, columns, &boxes.chunks);
+            self.call(kernel, params, outer.origin);
+        }
     }
 }
 
-/// A pair that is being lowered.
+/// A pair that is being lowered: two products, whose pieces are those of one kernel.
 struct Expansion<'a> {
     pair: &'a Pair,
-    /// What the first convolution reads.
-    source: &'a Image,
+    /// The pointwise convolution, and the depthwise one that reads its result.
+    inner: &'a Product<'a>,
+    outer: &'a Product<'a>,
     /// The weights of both.
     packed: [Packed; 2],
-    result: &'a Type,
-    /// What follows either of them.
-    inner: Epilogue<'a>,
-    outer: Epilogue<'a>,
 }
 
 /// A band of the image between the convolutions: so many rows of an image of the batch, and a block of channels.
@@ -122,23 +145,30 @@ struct Band<'b> {
 }
 
 impl Expansion<'_> {
-    /// The kernel for a run of blocks of channels, whose panels of the first weights begin at `start`, and its arguments.
-    fn kernel(&self, cut: Cut, start: usize) -> (Kernel, Vec<Location>) {
-        let Expansion { pair, source, result, .. } = *self;
-        let width = cut.width;
-        let [_, columns] = pair.windows;
-        let dtype = result.dtype;
-        let mut c = Composer::new(self.inner.body, self.inner.name);
-        let mut params = vec![source.location, self.packed[0].location, self.outer.target];
-        c.k.param(dtype, source.len, Access::Read);
-        self.packed[0].param(&mut c.k);
-        c.k.param(dtype, result.elements(), Access::ReadWrite);
-        self.outer.parameters(&mut c, &mut params);
-        self.inner.operands(&mut c, &mut params);
-        let weights = self.packed[1].param(&mut c.k);
-        params.push(self.packed[1].location);
-        let chunks =
-            [Window::identity(pair.batch).chunks(1), pair.chunks(width), columns.chunks(columns.output)];
+    /// The kernel for a run of blocks of channels, whose panels of the first weights begin at `start`, and its arguments. `chunks`:
+    /// the images, bands of rows, and whole columns.
+    fn kernel(
+        &self,
+        graph: &Graph,
+        (cut, start): (Cut, usize),
+        chunks: &[Chunks],
+    ) -> (Kernel, Vec<Location>) {
+        let Expansion { pair, inner, outer, packed } = *self;
+        let (width, [_, columns]) = (cut.width, pair.windows);
+        let dtype = outer.shape.dtype;
+        let mut c = inner.composer(graph);
+        let mut params = vec![inner.source.location, packed[0].location, outer.target];
+        c.k.param(dtype, inner.source.len, Access::Read);
+        packed[0].param(&mut c.k);
+        c.k.param(dtype, outer.result.elements(), Access::ReadWrite);
+        if let Some(epilogue) = outer.epilogue {
+            epilogue.parameters(&mut c, &mut params);
+        }
+        if let Some(epilogue) = inner.epilogue {
+            epilogue.operands(&mut c, &mut params);
+        }
+        let weights = packed[1].param(&mut c.k);
+        params.push(packed[1].location);
         // Blocks of channels follow each other, so that they find the rows that all of them read in the cache.
         let mut at: Vec<Index> = chunks.iter().map(|chunk| Index::var(c.k.open_grid(chunk.count))).collect();
         let block = Index::var(c.k.open_grid(cut.count));
@@ -147,26 +177,25 @@ impl Expansion<'_> {
         let line = columns.input * width;
         let band = c.k.local(dtype, most * line);
         let channel = cut.start(&block);
-        let panel = block.scale(self.packed[0].panels.block(width) as i64).plus(start as i64);
-        let axes = positions(&pair.windows, result, &[0, line as i64, width as i64]);
-        for_each_kind(&mut c, &chunks, &at, &mut |c, groups| {
+        let panel = block.scale(packed[0].panels.block(width) as i64).plus(start as i64);
+        let axes = positions(&pair.windows, &outer.result, &[0, line as i64, width as i64]);
+        for_each_kind(&mut c, chunks, &at, &mut |c, groups| {
             let (low, many) = seen(groups[1]);
             let row = at[1].scale(chunks[1].source_step).plus(low);
             let (channel, panel) = (&channel, &panel);
             self.expand(c, &Band { image: &at[0], row, rows: many, channel, width, panel, param: band });
-            let all = Depthwise {
+            let point = GridPoint {
+                product: outer,
                 axes: &axes,
-                chunks: &chunks,
+                chunks,
                 at: &at,
                 params: (band, weights),
                 from: Index::constant(-low * line as i64),
                 step: 1,
                 first: channel.clone(),
                 count: width,
-                channels: pair.channels,
-                epilogue: Some(self.outer),
             };
-            all.segments(c, groups, &mut Vec::new());
+            point.segments(c, groups, &mut Vec::new());
         });
         (0..4).for_each(|_| c.k.close());
         (c.k.finish_kernel(), params)
@@ -174,7 +203,7 @@ impl Expansion<'_> {
 
     /// Computes a band of the image between the convolutions.
     fn expand(&self, c: &mut Composer<'_>, band: &Band<'_>) {
-        let (pair, source, width) = (self.pair, self.source, band.width);
+        let (pair, source, width) = (self.pair, &self.inner.source, band.width);
         let [rows, columns] = pair.windows.map(|window| window.input);
         let [images, down, along] = *source.positions else { unreachable!("an image has two spatial axes") };
         // Rows that lie one behind the other are one tile.
@@ -185,7 +214,7 @@ impl Expansion<'_> {
         let place = line.scale((columns * width) as i64);
         let from = band.image.scale(images).add(&row.scale(down)).plus(source.offset);
         c.k.tile(Tile {
-            dtype: self.result.dtype,
+            dtype: self.inner.shape.dtype,
             m: count,
             n: width,
             reduce: vec![TileLoop { extent: pair.inputs, a: source.channel, b: width as i64 }],
@@ -198,7 +227,9 @@ impl Expansion<'_> {
         let first = row.scale(columns as i64);
         let inside = Span { first, count, step: 1, dims: &[rows, columns] };
         let patch = Patch { axes: &[image, inside], column: band.channel, width };
-        self.inner.emit_local(c, &patch, (band.param, &place));
+        if let Some(epilogue) = self.inner.epilogue {
+            epilogue.emit_local(c, &patch, (band.param, &place));
+        }
         c.k.close();
     }
 }

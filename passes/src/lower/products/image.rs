@@ -29,7 +29,7 @@ impl Image {
     }
 
     /// An image that lies densely with its channels last.
-    fn dense(location: Location, ty: &Type) -> Image {
+    pub fn dense(location: Location, ty: &Type) -> Image {
         let mut positions: Vec<i64> = ty.strides().into_iter().map(|stride| stride as i64).collect();
         positions.pop();
         Image { location, len: ty.elements(), offset: 0, positions, channel: 1 }
@@ -67,6 +67,36 @@ impl Planes {
     }
 }
 
+/// A window over the same axis with zeros around it: all of its positions see all taps.
+fn padded(window: &Window) -> Window {
+    Window { input: window.padded(), low: 0, ..*window }
+}
+
+/// Sees to it that windows have few combinations of segments. Of the axes with the most of them, some are to be padded: these are
+/// the answer, and their windows are those over the padded image. Where zeros would be most of that, taps at borders are
+/// tested instead. Nothing in a chain changes, but zeros may be added.
+pub(super) fn few_pieces(windows: &mut [Window]) -> Vec<usize> {
+    let mut pieces: Vec<usize> = windows.iter().map(Window::pieces).collect();
+    let (mut left, mut axes): (Vec<usize>, Vec<usize>) = ((0..windows.len()).collect(), Vec::new());
+    let product = |pieces: &[usize]| pieces.iter().copied().fold(1, usize::saturating_mul);
+    let is_long = |pieces: usize, window: &Window| pieces / window.phases() > code::SEGMENTS_OF_AXIS;
+    // Progress: an axis less is left.
+    while let Some(at) = (0..left.len()).max_by_key(|&at| pieces[left[at]])
+        && (product(&pieces) > code::SEGMENTS || is_long(pieces[left[at]], &windows[left[at]]))
+    {
+        let axis = left.swap_remove(at);
+        if windows[axis].takes_padding() {
+            pieces[axis] = 1;
+            axes.push(axis);
+        } else {
+            pieces[axis] = code::TESTED_SEGMENTS;
+            windows[axis].tested = true;
+        }
+    }
+    axes.iter().for_each(|&axis| windows[axis] = padded(&windows[axis]));
+    axes
+}
+
 impl Lowering<'_> {
     /// A copy of type `ty`, `[batch, positions…, channels]`, of the positions at multiples of `steps`.
     pub(super) fn copy_image(
@@ -98,52 +128,18 @@ impl Lowering<'_> {
         Image::dense(copy, &ty)
     }
 
-    /// Sees to it that axes have few combinations of segments: pads the image along those that have the most, or where zeros
-    /// would be most of it, has their borders tested. Nothing in a chain changes, but zeros may be added.
-    pub(super) fn few_pieces(
-        &mut self,
-        source: Image,
-        windows: &mut [Window],
-        planes: Planes,
-        id: NodeId,
-    ) -> Image {
-        let mut pieces: Vec<usize> = windows.iter().map(Window::pieces).collect();
-        let (mut left, mut padded): (Vec<usize>, Vec<usize>) = ((0..windows.len()).collect(), Vec::new());
-        let product = |pieces: &[usize]| pieces.iter().copied().fold(1, usize::saturating_mul);
-        // Progress: an axis less is left.
-        let is_long = |pieces: usize, window: &Window| pieces / window.phases() > code::SEGMENTS_OF_AXIS;
-        while let Some(at) = (0..left.len()).max_by_key(|&at| pieces[left[at]])
-            && (product(&pieces) > code::SEGMENTS || is_long(pieces[left[at]], &windows[left[at]]))
-        {
-            let axis = left.swap_remove(at);
-            if windows[axis].takes_padding() {
-                pieces[axis] = 1;
-                padded.push(axis);
-            } else {
-                pieces[axis] = code::TESTED_SEGMENTS;
-                windows[axis].tested = true;
-            }
-        }
-        if padded.is_empty() { source } else { self.pad_image(&source, windows, &padded, planes, id) }
-    }
-
-    /// An image of so many samples and channels, and of windows without bounds: copied, with zeros around it, along the axes
-    /// that are named.
-    fn pad_image(
+    /// A copy of an image that windows see, with zeros around it along some axes, so that all positions see all taps.
+    pub(super) fn pad_image(
         &mut self,
         image: &Image,
-        windows: &mut [Window],
+        windows: &[Window],
         axes: &[usize],
         planes: Planes,
         id: NodeId,
     ) -> Image {
-        let lows: Vec<i64> =
-            (0..windows.len()).map(|axis| if axes.contains(&axis) { windows[axis].low } else { 0 }).collect();
-        let inputs: Vec<usize> = windows.iter().map(|window| window.input).collect();
-        for &axis in axes {
-            windows[axis] = Window { input: windows[axis].padded(), low: 0, ..windows[axis] };
-        }
-        let ty = planes.of(windows.iter().map(|window| window.input));
+        let with = |axis: usize| if axes.contains(&axis) { padded(&windows[axis]) } else { windows[axis] };
+        let all: Vec<Window> = (0..windows.len()).map(with).collect();
+        let ty = planes.of(all.iter().map(|window| window.input));
         let copy = self.arena("padded", ty.clone());
         let mut k = KernelBuilder::new("pad");
         let source = k.param(ty.dtype, image.len, Access::Read);
@@ -151,13 +147,13 @@ impl Lowering<'_> {
         let sample = Index::var(k.open_for(planes.batch));
         let (mut from, mut to) = (sample.scale(image.positions[0]).plus(image.offset), sample);
         let mut inside = None;
-        for (axis, window) in windows.iter().enumerate() {
-            let var = Index::var(k.open_for(window.input));
-            let input = var.plus(-lows[axis]);
-            let test = k.in_bounds(&input, inputs[axis]);
+        for (axis, (window, larger)) in windows.iter().zip(&all).enumerate() {
+            let var = Index::var(k.open_for(larger.input));
+            let input = var.plus(larger.low - window.low);
+            let test = k.in_bounds(&input, window.input);
             inside = k.and(inside, test);
             from = from.add(&input.scale(image.positions[axis + 1]));
-            to = to.scale(window.input as i64).add(&var);
+            to = to.scale(larger.input as i64).add(&var);
         }
         let channel = Index::var(k.open_for(planes.channels));
         let value = k.load(source, &from.add(&channel.scale(image.channel)), inside);

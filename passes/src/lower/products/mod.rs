@@ -6,6 +6,7 @@
 pub(super) mod access;
 pub(super) mod algorithms;
 pub(super) mod around;
+pub(super) mod axes;
 pub(super) mod borders;
 pub(super) mod boxes;
 pub(super) mod channels_first;
@@ -19,7 +20,9 @@ pub(super) mod expand;
 pub(super) mod fused;
 pub(super) mod image;
 pub(super) mod integer_dot;
+pub(super) mod method;
 pub(super) mod packing;
+pub(super) mod parts;
 pub(super) mod product;
 pub(super) mod shape;
 pub(super) mod strassen;

@@ -1,15 +1,17 @@
 //! Weights of convolutions and products, packed into panels: in `prepare` where they are fixed, else in each call.
 
+use brolga_ir::choice::Layout;
 use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Panels, ValueId};
 use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{DType, NodeId, Type};
 
 use super::access::StridedAccess;
+use super::image::Image;
 use super::shape::Shape;
 use super::tiling::Tiling;
 use crate::facts::blocking::panels::PACKED_ROWS;
-use crate::facts::blocks::{Cut, channel_block, column_block, panel_columns, panel_terms};
+use crate::facts::blocks::{Cut, panel_columns, panel_terms};
 use crate::facts::windows::Window;
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::{Location, Lowering};
@@ -40,6 +42,28 @@ impl Weights {
             access,
             stored,
         }
+    }
+
+    /// The gradient with respect to the result of a convolution, in the place of its weights: that with respect to the weights is
+    /// summed over images as over input channels, and over positions as over those of a kernel.
+    pub fn gradient(access: StridedAccess, layout: Layout, outputs: usize, dtype: DType) -> Weights {
+        let Image { offset, channel, mut positions, .. } = Image::new(access.clone(), layout);
+        Weights {
+            input: positions.remove(0),
+            kernel: positions,
+            output: channel,
+            group: outputs as i64 * channel,
+            offset,
+            access,
+            stored: dtype,
+        }
+    }
+
+    /// The same as the image that it is.
+    pub fn image(&self) -> Image {
+        let StridedAccess { location, len, .. } = self.access;
+        let positions = [&[self.input][..], &self.kernel].concat();
+        Image { location, len, offset: self.offset, positions, channel: self.output }
     }
 
     /// A loaded weight, rounded to what weights are stored as, for what does not store them so.
@@ -159,13 +183,13 @@ impl Lowering<'_> {
         &mut self,
         weights: &Weights,
         shape: &Shape,
-        tiling: Tiling,
+        tiling: &Tiling,
         origin: NodeId,
     ) -> Packed {
         let panels = Panels {
             dims: [shape.groups, shape.area(), shape.channels, shape.outputs],
-            terms: channel_block(shape.area(), tiling.depth),
-            columns: column_block(shape.outputs, tiling.columns),
+            terms: tiling.depth,
+            columns: tiling.columns,
             line: 0,
         };
         let (dtype, stored) = (shape.dtype, weights.stored);

@@ -1,4 +1,4 @@
-//! A product as one value: what is computed, from what, to where, and in which pieces.
+//! A product as one value: what is computed, from what, to where, how, and in which pieces.
 //!
 //! ```text
 //! y[n, p, o] = Σ over k, c of  x[n, i(p, k), c] · w[o, c, k]
@@ -7,19 +7,27 @@
 //! `n` counts images, `p` positions along any number of axes, `k` kernel positions, `c` and `o` channels of one group; a
 //! [`Window`](crate::facts::windows::Window) for each axis says which input `i(p, k)` position `p` sees through `k`. That is a convolution. Its gradient with
 //! respect to the input is one too, with the kernel turned round, and a product of rows with a matrix is one whose windows see
-//! one position each: `x[row, c] · w[o, c]`. So `conv` and `dot` make a [`Product`], and each way to compute it is a function of that
-//! alone. The gradient with respect to the weights sums over positions instead, of two images: it is a
-//! [`WeightGradient`](super::weight_gradient::WeightGradient).
+//! one position each: `x[row, c] · w[o, c]`. The gradient with respect to the weights has the same windows, and sums over the
+//! other indices of them, with dy in the place of w:
+//!
+//! ```text
+//! dw[o, c, k] = Σ over n, p of  x[n, i(p, k), c] · dy[n, p, o]
+//! ```
+//!
+//! So `conv` and `dot` make a [`Product`], and each way to compute it is a function of that alone. Only a product of two tensors
+//! where they lie has no windows: it is a [`Contraction`](super::contraction::Contraction).
 
 use brolga_ir::{Graph, NodeId, Type};
 
 use super::epilogue::Epilogue;
 use super::image::Image;
+use super::method::Method;
 use super::packing::Weights;
-use super::shape::{Method, Shape};
+use super::shape::Shape;
 use super::tiling::Tiling;
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering};
+use crate::tuning::Tuning;
 
 /// A request for a product.
 pub(in crate::lower) struct Product<'a> {
@@ -28,11 +36,13 @@ pub(in crate::lower) struct Product<'a> {
     pub method: Method,
     /// In which pieces it is computed.
     pub tiling: Tiling,
+    /// The sizes, and the windows.
     pub shape: Shape,
-    /// What is read: x and w.
+    /// What is read: x, and w or dy.
     pub source: Image,
     pub weights: Weights,
-    /// Where y goes, and how it lies there: with its channels last, but by [`Method::ChannelsFirst`].
+    /// Where the result goes, and how it lies there: y with its channels last, but by [`Method::ChannelsFirst`]; or dw as
+    /// `[groups * outputs, channels, kernel axes…]`.
     pub target: Location,
     pub result: Type,
     /// What is fused behind it.
@@ -56,7 +66,8 @@ impl<'a> Product<'a> {
 
 impl Lowering<'_> {
     /// The pieces of a product: those that are chosen for it by measuring, else those of the table.
-    pub(super) fn tiling(&mut self, method: Method, shape: &Shape, id: NodeId) -> Tiling {
-        Tiling::of(method, shape, self.chosen(method.kind(), id))
+    pub(super) fn tiling(&mut self, method: &Method, shape: &Shape, id: NodeId) -> Tiling {
+        let chosen = method.kind().map_or(Tuning::default(), |kind| self.chosen(kind, id));
+        Tiling::of(method, shape, chosen, self.is_shared())
     }
 }

@@ -1,11 +1,12 @@
-//! What a product is, whatever lies where: its sizes, and how it is computed.
+//! The sizes of a product, whatever lies where.
 
 use brolga_ir::DType;
 
+use super::image::Planes;
+use crate::facts::blocking::code;
 use crate::facts::windows::{Window, is_short};
-use crate::tuning::ProductKind;
 
-/// The sizes of a product.
+/// The sizes of a product. Of a gradient with respect to weights, those of the convolution.
 #[derive(Clone, Debug)]
 pub(in crate::lower) struct Shape {
     pub dtype: DType,
@@ -31,40 +32,46 @@ impl Shape {
         self.outputs * self.channels * self.area()
     }
 
+    /// Positions of the result, of one image.
+    pub fn space(&self) -> usize {
+        self.windows.iter().map(|window| window.output).product()
+    }
+
     /// Positions of the result, of all images.
     pub fn positions(&self) -> usize {
-        self.batch * self.windows.iter().map(|window| window.output).product::<usize>()
+        self.batch * self.space()
     }
 
-    /// Whether every channel is by itself, and few enough taps can be written out.
+    /// What the source has besides its positions.
+    pub fn planes(&self) -> Planes {
+        Planes { batch: self.batch, channels: self.groups * self.channels, dtype: self.dtype }
+    }
+
+    /// Whether every channel is by itself.
+    fn is_by_channels(&self) -> bool {
+        self.groups > 1 && self.channels == 1 && self.outputs == 1
+    }
+
+    /// The same, with so few taps that they can be written out.
     pub fn is_depthwise(&self) -> bool {
-        self.groups > 1 && self.channels == 1 && self.outputs == 1 && is_short(&self.windows)
+        self.is_by_channels() && is_short(&self.windows)
     }
-}
 
-/// How a product is computed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::lower) enum Method {
-    /// Direct sums over packed weights (`correlate.rs`).
-    Direct,
-    /// Every channel by itself (`depthwise.rs`).
-    Depthwise,
-    /// Direct sums with the channels first, over weights where they lie (`channels_first.rs`).
-    ChannelsFirst,
-    /// Winograd's algorithm, with tiles of so many outputs along either axis (`winograd.rs`).
-    Winograd(usize),
-    /// Strassen's algorithm (`strassen.rs`).
-    Strassen,
-}
+    /// The same of a gradient with respect to weights: few enough kernel positions have code of their own.
+    pub fn is_depthwise_gradient(&self) -> bool {
+        self.is_by_channels() && !self.is_large()
+    }
 
-impl Method {
-    /// What tunings are chosen for.
-    pub fn kind(self) -> ProductKind {
-        match self {
-            Method::Direct | Method::ChannelsFirst => ProductKind::Direct,
-            Method::Depthwise => ProductKind::Depthwise,
-            Method::Winograd(_) => ProductKind::Winograd,
-            Method::Strassen => ProductKind::Strassen,
-        }
+    /// Of a gradient with respect to weights: whether loops go over kernel positions, which are too many to have code of
+    /// their own.
+    pub fn is_large(&self) -> bool {
+        self.area() > code::KERNEL
+    }
+
+    /// Of the same: whether the rows of tiles are kernel positions of the last axis instead of channels: there are fewer of
+    /// these.
+    pub fn is_by_taps(&self) -> bool {
+        let last = self.windows.last().expect("a spatial axis");
+        !self.is_large() && self.channels < last.kernel && last.spread == 1
     }
 }

@@ -24,20 +24,20 @@ use brolga_ir::program::{Access, Panel, Panels, Tile, TileLoop};
 use brolga_ir::scalar::ScalarOp;
 
 use super::access::apart;
-use super::boxes::{PanelsOfBox, for_each_kind};
+use super::boxes::for_each_kind;
 use super::epilogue::{Patch, Rows, Span, store_sums, sum_of};
+use super::method::STRASSEN_FACTORS;
 use super::packing::{PANELS, Packed, Packing, WEIGHTS};
 use super::product::Product;
-use crate::facts::blocks::{Cut, blocks_of, column_block, panel_columns, runs};
-use crate::facts::windows::Window;
+use super::tiling::Boxes;
+use crate::facts::blocks::{Cut, blocks_of, panel_columns, runs};
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering};
 use crate::tuning::Outer;
 
-/// Sums of A, and right operands.
+/// Sums of A.
 const SUMS: usize = 4;
-const FACTORS: usize = 7;
 /// Halves of rows and terms, or of terms and columns: the quarters 11, 12, 21 and 22.
 const QUARTERS: [(i64, i64); 4] = [(0, 0), (0, 1), (1, 0), (1, 1)];
 
@@ -73,8 +73,8 @@ impl<'a> Halves<'a> {
 
     /// How the right operands lie: `[block of columns][B11, B21, T2, T1, B22, T3, T4][term][column]`, in the order of the products.
     fn panels(&self) -> Panels {
-        let columns = column_block(self.columns, self.product.tiling.columns);
-        Panels { dims: [1, FACTORS, self.terms, self.columns], terms: self.terms, columns, line: 0 }
+        let dims = [1, STRASSEN_FACTORS, self.terms, self.columns];
+        Panels { dims, terms: self.terms, columns: self.product.tiling.columns, line: 0 }
     }
 }
 
@@ -98,8 +98,8 @@ impl Lowering<'_> {
         let halves = Halves::of(product);
         let sums = self.strassen_sums(&halves);
         let packed = self.strassen_panels(&halves);
-        for columns in panel_columns(&packed.panels) {
-            self.strassen_columns(&halves, columns, sums, &packed);
+        for (columns, boxes) in panel_columns(&packed.panels).into_iter().zip(&product.tiling.boxes) {
+            self.strassen_columns(&halves, columns, boxes, (sums, packed));
         }
     }
 
@@ -163,20 +163,17 @@ impl Lowering<'_> {
         })
     }
 
-    /// The kernel for a run of blocks of columns of either half, whose panels begin at `start`.
+    /// The kernel for a run of blocks of columns of either half, whose panels begin at `start`, and for the boxes of rows that meet
+    /// them; from the sums of A and the right operands.
     fn strassen_columns(
         &mut self,
         halves: &Halves<'_>,
         (columns, start): (Cut, usize),
-        sums: Location,
-        packed: &Packed,
+        Boxes { chunks, outer, .. }: &Boxes,
+        (sums, packed): (Location, Packed),
     ) {
         let Halves { product, rows, terms, .. } = *halves;
-        let (dtype, width, tiling) = (product.shape.dtype, columns.width, product.tiling);
-        let window = Window::identity(rows);
-        let by_rows = self.is_by_rows(rows * (terms + halves.columns), terms * halves.columns);
-        let each = PanelsOfBox { count: columns.count, weights: packed.panels.block(width), by_rows };
-        let chunks = self.boxes(tiling, [&window].into_iter(), &each);
+        let (dtype, width) = (product.shape.dtype, columns.width);
         let mut arguments = vec![product.source.location, packed.location, product.target];
         let mut c = product.composer(self.graph);
         c.k.param(dtype, product.source.len, Access::Read);
@@ -188,18 +185,13 @@ impl Lowering<'_> {
         arguments.push(sums);
         let sums = c.k.param(dtype, SUMS * rows * terms, Access::Read);
         let locals = [0, 1, 2].map(|_| c.k.local(dtype, chunks[0].length * width));
-        // Outermost what is read again less, the rows or the panels, unless threads are to have rows of their own.
-        let panels_first = match tiling.outer {
-            Some(outer) => outer == Outer::Columns,
-            None => !by_rows && rows * columns.count <= halves.columns * chunks[0].count,
-        };
         let mut grid = |extent: usize| Index::var(c.k.open_grid(extent));
-        let outside = panels_first.then(|| grid(columns.count));
+        let outside = (*outer == Outer::Columns).then(|| grid(columns.count));
         let at = grid(chunks[0].count);
         let block = outside.unwrap_or_else(|| grid(columns.count));
         let panel = block.scale(packed.panels.block(width) as i64).plus(start as i64);
         let column = columns.start(&block);
-        for_each_kind(&mut c, &chunks, std::slice::from_ref(&at), &mut |c, groups| {
+        for_each_kind(&mut c, chunks, std::slice::from_ref(&at), &mut |c, groups| {
             let size = (groups[0].extent, width);
             let first = at.scale(chunks[0].length as i64);
             Quarters { halves, first, column: &column, panel: &panel, size, sums }.emit(c, locals);

@@ -7,141 +7,39 @@
 //!
 //! where `i(p, k) = stride p + dilation k - padding` along every axis, by `Window`. Input channels are the rows of the tiles, output channels the columns, and positions the chain: over (image,
 //! position), taps outside the image left out. Images are cut into parts with chains of their own, which are added in
-//! ascending order; their number depends on the shape (the numeric plan, [`parts`]). Where there are fewer channels
+//! ascending order; their number depends on the shape (the numeric plan, [`Parts`]). Where there are fewer channels
 //! than kernel positions along the last axis (a first layer), these are the rows instead.
 //!
-//! Where a part has more positions than a chain should, its chains are cut into pieces ([`piece`]): of images, or of chunks of
+//! Where a part has more positions than a chain should, its chains are cut into pieces ([`Piece`]): of images, or of chunks of
 //! one. Each begins from 0, and they are added in ascending order, in `f64`. Kernels of more than 512 positions are cut at
 //! images only.
 
 use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Panel, Tile, TileLoop, ValueId};
 use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
-use brolga_ir::{DType, NodeId, Type};
+use brolga_ir::{DType, Type};
 
-use super::boxes::{boxes, for_each_kind};
-use super::image::{Image, Planes};
+use super::boxes::for_each_kind;
+use super::image::{Image, Planes, few_pieces};
+use super::parts::{Parts, Piece};
+use super::product::Product;
+use super::shape::Shape;
 use super::taps::{TapAxis, close_taps, open_taps};
-use super::tiling::Tiling;
-use crate::facts::blocking::code;
-use crate::facts::blocking::plan::{CHAIN, PARTS, PIECES};
-use crate::facts::blocking::weights::DEPTH;
-use crate::facts::blocks::{Cut, column_blocks, count};
+use crate::facts::blocks::{Cut, blocks_of};
 use crate::facts::windows::{Chunks, Group, Segment, Window};
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering};
-use crate::tuning::ProductKind;
-
-/// A request for the gradient of a convolution with respect to its weights.
-pub(in crate::lower) struct WeightGradient {
-    pub groups: usize,
-    pub batch: usize,
-    /// How the convolution's positions see x, along every spatial axis.
-    pub windows: Vec<Window>,
-    /// The image, and the gradient with respect to the result.
-    pub x: Image,
-    pub dy: Image,
-    /// Where it goes: `[groups * outputs, channels, kernel axes…]`.
-    pub target: Location,
-    pub result: Type,
-    /// The node that it is lowered for.
-    pub origin: NodeId,
-}
-
-impl WeightGradient {
-    /// Input channels of a group.
-    pub fn channels(&self) -> usize {
-        self.result.dims[1]
-    }
-
-    /// Output channels of a group.
-    pub fn outputs(&self) -> usize {
-        self.result.dims[0] / self.groups
-    }
-
-    /// Kernel positions.
-    pub fn area(&self) -> usize {
-        self.result.dims[2..].iter().product()
-    }
-
-    /// Output positions of one image.
-    pub fn space(&self) -> usize {
-        self.windows.iter().map(|window| window.output).product()
-    }
-
-    /// Whether every channel is by itself, and few enough kernel positions have code of their own.
-    pub fn is_depthwise(&self) -> bool {
-        let alone = self.groups > 1 && self.channels() == 1 && self.result.dims[0] == self.groups;
-        alone && !self.is_large()
-    }
-
-    /// Whether loops go over kernel positions, which are too many to have code of their own.
-    fn is_large(&self) -> bool {
-        self.area() > code::KERNEL
-    }
-
-    /// Whether rows are kernel positions of the last axis instead of channels: there are fewer of these.
-    fn is_by_taps(&self) -> bool {
-        let last = self.windows.last().expect("a spatial axis");
-        !self.is_large() && self.channels() < last.kernel && last.spread == 1
-    }
-
-    /// The planes of x.
-    fn planes(&self) -> Planes {
-        Planes { batch: self.batch, channels: self.groups * self.channels(), dtype: self.result.dtype }
-    }
-}
-
-/// Into how many parts the images are cut: the smallest divisor of the batch with enough pieces of work and short
-/// enough chains; if none is, the largest up to 16. 32 images of 14 x 14 positions and 4 panels of columns make 4 parts: 16
-/// pieces of work, and chains of 1,568 positions.
-pub(in crate::lower) fn parts(batch: usize, positions: usize, pieces: usize) -> usize {
-    let divisors = (1..=PARTS.min(batch)).filter(|parts| batch.is_multiple_of(*parts));
-    let enough = |parts: &usize| parts * pieces >= PIECES && batch / parts * positions <= CHAIN;
-    divisors.clone().find(enough).or(divisors.max()).unwrap_or(1)
-}
-
-/// Where a chain ends and is added, as `f64`, to those before it. Two images of 56 x 56 positions are chains of one image each
-/// (`Images(1)`), one image of 224 x 224 is chains of 18 rows (`Chunks { axis: 0, every: 18 }`).
-#[derive(Clone, Copy, PartialEq)]
-enum Piece {
-    /// Nowhere: a part is one chain.
-    Whole,
-    /// Behind so many images.
-    Images(usize),
-    /// Inside of an image: behind so many chunks of an axis.
-    Chunks { axis: usize, every: usize },
-}
-
-/// The pieces of a part of so many images: chains of about `CHAIN` positions.
-fn piece(images: usize, windows: &[Window], large: bool) -> Piece {
-    let space: usize = windows.iter().map(|window| window.output).product();
-    if images * space <= CHAIN {
-        return Piece::Whole;
-    }
-    if space <= CHAIN || large {
-        return Piece::Images((CHAIN / space.max(1)).clamp(1, images));
-    }
-    // Only now: of a large kernel there would be as many chunks as positions.
-    let chunks = boxes(windows.iter(), DEPTH);
-    let inside =
-        |axis: usize| chunks[axis].length * windows[axis + 1..].iter().map(|w| w.output).product::<usize>();
-    let last = windows.len() - 1;
-    let axis = (0..last).find(|&axis| inside(axis) <= CHAIN).unwrap_or(last);
-    Piece::Chunks { axis, every: (CHAIN / inside(axis).max(1)).clamp(1, chunks[axis].count.max(1)) }
-}
 
 /// How a gradient is summed.
 struct Chains<'a> {
-    gradient: &'a WeightGradient,
+    gradient: &'a Product<'a>,
     /// The images as they are read; copies, where they lie badly.
     x: Image,
     dy: Image,
     /// Of large kernels, the windows as the kernel sees them.
     turned: Option<Vec<Window>>,
-    /// Positions, about, that a tile goes through.
-    depth: usize,
+    /// How many parts there are, and where chains end.
     parts: usize,
     piece: Piece,
     /// Where the chains of all parts are, and the sums of those that have ended (the same where a part is one chain).
@@ -151,35 +49,27 @@ struct Chains<'a> {
 }
 
 impl Lowering<'_> {
-    pub(super) fn weight_gradient(&mut self, gradient: &WeightGradient) {
-        let id = gradient.origin;
-        let (outputs, dtype) = (gradient.outputs(), gradient.result.dtype);
-        let dy = match gradient.dy.channel == 1 || outputs == 1 {
-            true => gradient.dy.clone(),
+    /// The gradient of a convolution with respect to its weights, by direct sums.
+    pub(super) fn weight_gradient(&mut self, gradient: &Product<'_>, plan: &Parts) {
+        let (shape, id) = (&gradient.shape, gradient.origin);
+        let Parts { count: parts, piece } = *plan;
+        let dy = match gradient.weights.output == 1 || shape.outputs == 1 {
+            true => gradient.weights.image(),
             false => self.channels_last(gradient),
         };
-        // The numeric plan counts panels of the compiler's own width.
-        let pieces = gradient.groups * count(&column_blocks(outputs, None));
-        let parts = parts(gradient.batch, gradient.space(), pieces);
-        let tiling = Tiling::weights(self.chosen(ProductKind::Weights, id));
         let name = format!("{}:parts", self.graph.node(id).origin.path);
         let all = [parts, gradient.result.elements()];
-        let partial = self.arena(&name, Type::new(dtype, all));
-        let (x, turned) = match gradient.is_large() {
+        let partial = self.arena(&name, Type::new(shape.dtype, all));
+        let (x, turned) = match shape.is_large() {
             true => self.turned(gradient),
-            false => (gradient.x.clone(), None),
+            false => (gradient.source.clone(), None),
         };
-        let piece = piece(gradient.batch / parts, &gradient.windows, gradient.is_large());
         let (sums, summed) = match piece {
-            Piece::Whole => (partial, dtype),
+            Piece::Whole => (partial, shape.dtype),
             _ => (self.arena(&format!("{name}:sums"), Type::new(DType::F64, all)), DType::F64),
         };
-        // Where boxes say in which order segments with the same tap come, or chunks end chains, their length is part of the plan.
-        let row_major = !gradient.is_by_taps() && gradient.windows.iter().all(|window| window.spread == 1);
-        let planned = !row_major || matches!(piece, Piece::Chunks { .. });
-        let depth = if planned { DEPTH } else { tiling.depth };
-        let chains = Chains { gradient, x, dy, turned, depth, parts, piece, partial, sums, summed };
-        let cuts = column_blocks(outputs, tiling.columns);
+        let chains = Chains { gradient, x, dy, turned, parts, piece, partial, sums, summed };
+        let cuts = blocks_of(shape.outputs, gradient.tiling.columns);
         cuts.iter().for_each(|&cut| self.weight_columns(&chains, cut));
         self.add_parts(&chains, &cuts);
     }
@@ -187,20 +77,20 @@ impl Lowering<'_> {
     /// The kernel for a run of blocks of output channels.
     fn weight_columns(&mut self, chains: &Chains<'_>, columns: Cut) {
         let Chains { gradient, x, dy, parts, piece, .. } = chains;
-        let (elements, outputs) = (gradient.result.elements(), gradient.outputs());
-        let (channels, each) = (gradient.channels(), gradient.batch / parts);
-        let size = channels * gradient.area();
-        let mut c = Composer::new(self.graph, "conv_weight_gradient");
-        c.k.param(gradient.result.dtype, x.len, Access::Read);
-        c.k.param(gradient.result.dtype, dy.len, Access::Read);
-        c.k.param(gradient.result.dtype, parts * elements, Access::ReadWrite);
+        let (shape, elements) = (&gradient.shape, gradient.result.elements());
+        let (channels, outputs, each) = (shape.channels, shape.outputs, shape.batch / parts);
+        let size = channels * shape.area();
+        let mut c = gradient.composer(self.graph);
+        c.k.param(shape.dtype, x.len, Access::Read);
+        c.k.param(shape.dtype, dy.len, Access::Read);
+        c.k.param(shape.dtype, parts * elements, Access::ReadWrite);
         let mut args = vec![x.location, dy.location, chains.partial];
         if *piece != Piece::Whole {
             c.k.param(chains.summed, parts * elements, Access::ReadWrite);
             args.push(chains.sums);
         }
         let part = Index::var(c.k.open_grid(*parts));
-        let group = Index::var(c.k.open_grid(gradient.groups));
+        let group = Index::var(c.k.open_grid(shape.groups));
         let first = columns.start(&Index::var(c.k.open_grid(columns.count)));
         let to = part
             .scale(elements as i64)
@@ -234,17 +124,18 @@ impl Lowering<'_> {
     }
 
     /// A copy of dy with its channels contiguous.
-    fn channels_last(&mut self, gradient: &WeightGradient) -> Image {
-        let outputs = gradient.windows.iter().map(|window| window.output);
-        let channels = gradient.result.dims[0];
-        let ty = Planes { channels, ..gradient.planes() }.of(outputs);
-        let ones = gradient.windows.iter().map(|_| 1);
-        self.copy_image("channels_last", &gradient.dy, ones, ty, gradient.origin)
+    fn channels_last(&mut self, gradient: &Product<'_>) -> Image {
+        let (shape, dy) = (&gradient.shape, gradient.weights.image());
+        let planes = Planes { channels: shape.groups * shape.outputs, ..shape.planes() };
+        let ty = planes.of(shape.windows.iter().map(|window| window.output));
+        let ones = shape.windows.iter().map(|_| 1);
+        self.copy_image("channels_last", &dy, ones, ty, gradient.origin)
     }
 
     /// The image and the windows as a large kernel sees them: its positions are the outputs, those of dy the taps. None has many
     /// segments.
-    fn turned(&mut self, gradient: &WeightGradient) -> (Image, Option<Vec<Window>>) {
+    fn turned(&mut self, gradient: &Product<'_>) -> (Image, Option<Vec<Window>>) {
+        let Product { shape, source, origin, .. } = gradient;
         let turn = |window: &Window| Window {
             stride: window.dilation,
             kernel: window.output,
@@ -252,21 +143,26 @@ impl Lowering<'_> {
             output: window.kernel,
             ..*window
         };
-        let mut turned: Vec<Window> = gradient.windows.iter().map(turn).collect();
-        let x = self.few_pieces(gradient.x.clone(), &mut turned, gradient.planes(), gradient.origin);
+        let all: Vec<Window> = shape.windows.iter().map(turn).collect();
+        let mut turned = all.clone();
+        let padded = few_pieces(&mut turned);
+        let x = match padded.is_empty() {
+            true => source.clone(),
+            false => self.pad_image(source, &all, &padded, shape.planes(), *origin),
+        };
         (x, Some(turned))
     }
 
     /// dw[g outputs + o, c, k…] = Σ over parts, in ascending order, of sums[part][g][block of o][k…][c][o].
     fn add_parts(&mut self, chains: &Chains<'_>, cuts: &[Cut]) {
         let Chains { gradient, parts, summed, .. } = *chains;
-        let (outputs, channels, area) = (gradient.outputs(), gradient.channels(), gradient.area());
-        let (elements, dtype) = (gradient.result.elements(), gradient.result.dtype);
+        let Shape { dtype, groups, channels, outputs, .. } = gradient.shape;
+        let (area, elements) = (gradient.shape.area(), gradient.result.elements());
         let mut k = KernelBuilder::new("add_parts");
         let source = k.param(summed, parts * elements, Access::Read);
         let to = k.param(dtype, elements, Access::Write);
         for cut in cuts {
-            let group = Index::var(k.open_for(gradient.groups));
+            let group = Index::var(k.open_for(groups));
             let first = cut.start(&Index::var(k.open_for(cut.count)));
             let output = Index::var(k.open_for(cut.width));
             let channel = Index::var(k.open_for(channels));
@@ -331,10 +227,10 @@ struct GridPoint<'a> {
 impl GridPoint<'_> {
     /// Everything of one image.
     fn image(&self, c: &mut Composer<'_>, start: &Start) {
-        let chunks = boxes(self.chains.gradient.windows.iter(), self.chains.depth);
+        let chunks = self.chains.gradient.tiling.chunks();
         let at: Vec<Index> = chunks.iter().map(|chunk| Index::var(c.k.open_for(chunk.count))).collect();
-        for_each_kind(c, &chunks, &at, &mut |c, groups| {
-            let inside = InBox { chunks: &chunks, at: &at, groups, start };
+        for_each_kind(c, chunks, &at, &mut |c, groups| {
+            let inside = InBox { chunks, at: &at, groups, start };
             self.taps(c, &inside, &mut Vec::new());
         });
         for axis in (0..at.len()).rev() {
@@ -367,11 +263,11 @@ impl GridPoint<'_> {
 
     /// Adds the chains to the sums of those before them, and begins anew.
     fn end_piece(&self, c: &mut Composer<'_>, to: &Index) {
-        let gradient = self.chains.gradient;
-        let size = gradient.channels() * gradient.area() * self.width;
+        let shape = &self.chains.gradient.shape;
+        let size = shape.channels * shape.area() * self.width;
         let at = to.add(&Index::var(c.k.open_for(size)));
         let (sum, mut chain) = (c.k.load_now(3, &at), c.k.load_now(2, &at));
-        if gradient.result.dtype != DType::F64 {
+        if shape.dtype != DType::F64 {
             chain = c.k.op_now(ScalarOp::Convert(DType::F64), &[chain]);
         }
         let sum = c.k.op_now(ScalarOp::Add, &[sum, chain]);
@@ -401,7 +297,7 @@ impl GridPoint<'_> {
             let axis = at.len();
             a = a.add(&var.scale(s.source_step).plus(s.source).scale(x.positions[axis]));
         }
-        let mut size = (gradient.channels() * self.width) as i64;
+        let mut size = (gradient.shape.channels * self.width) as i64;
         for (window, at) in turned.iter().zip(&at).rev() {
             to = to.add(&at.scale(size));
             size *= window.output as i64;
@@ -414,8 +310,8 @@ impl GridPoint<'_> {
             .collect();
         let taps = open_taps(&mut c.k, &axes);
         c.k.tile(Tile {
-            dtype: gradient.result.dtype,
-            m: gradient.channels(),
+            dtype: gradient.shape.dtype,
+            m: gradient.shape.channels,
             n: self.width,
             reduce: taps.reduce,
             a: Panel { param: 0, index: a.add(&taps.source), row: x.channel },
@@ -430,9 +326,9 @@ impl GridPoint<'_> {
     /// One kernel position for every axis; of the last one a run, if these are the rows.
     fn taps(&self, c: &mut Composer<'_>, inside: &InBox<'_>, chosen: &mut Vec<Segment>) {
         let (gradient, axis) = (self.chains.gradient, chosen.len());
-        let Some(window) = gradient.windows.get(axis) else { return self.tile(c, inside, chosen) };
+        let Some(window) = gradient.shape.windows.get(axis) else { return self.tile(c, inside, chosen) };
         let (chunk, group) = (&inside.chunks[axis], inside.groups[axis]);
-        if gradient.is_by_taps() && axis + 1 == gradient.windows.len() {
+        if gradient.shape.is_by_taps() && axis + 1 == gradient.shape.windows.len() {
             for &segment in group.segments.iter().filter(|s| s.taps > 0) {
                 chosen.push(segment);
                 self.taps(c, inside, chosen);
@@ -463,21 +359,21 @@ impl GridPoint<'_> {
         let InBox { start, chunks, at, .. } = *inside;
         let (mut a, mut b, mut to) = (start.x.clone(), start.dy.clone(), start.to.clone());
         let mut reduce = Vec::new();
-        let mut size = gradient.channels() * self.width;
+        let mut size = gradient.shape.channels * self.width;
         for axis in (0..chosen.len()).rev() {
             let (s, chunk) = (&chosen[axis], &chunks[axis]);
             let (x, dy) = (x.positions[axis + 1], dy.positions[axis + 1]);
             a = a.add(&at[axis].scale(chunk.source_step * x)).plus(s.source * x);
             b = b.add(&at[axis].scale(chunk.length as i64 * dy)).plus(s.start * dy);
             to = to.plus((s.tap * size) as i64);
-            size *= gradient.windows[axis].kernel;
+            size *= gradient.shape.windows[axis].kernel;
             if s.count > 1 {
                 reduce.push(TileLoop { extent: s.count, a: s.source_step * x, b: s.step * dy });
             }
         }
         reduce.reverse();
         let tile = |a: Index, to: Index, [rows, row, apart]: [i64; 3]| Tile {
-            dtype: gradient.result.dtype,
+            dtype: gradient.shape.dtype,
             m: rows as usize,
             n: self.width,
             reduce: reduce.clone(),
@@ -486,13 +382,13 @@ impl GridPoint<'_> {
             c: Panel { param: 2, index: to, row: apart },
             zero: false,
         };
-        if !gradient.is_by_taps() {
-            return c.k.tile(tile(a, to, [gradient.channels() as i64, x.channel, self.width as i64]));
+        if !gradient.shape.is_by_taps() {
+            return c.k.tile(tile(a, to, [gradient.shape.channels as i64, x.channel, self.width as i64]));
         }
         let last = chosen.last().expect("a spatial axis");
         let row = last.source_tap * x.positions[chosen.len()];
-        let step = (last.tap_step * gradient.channels() * self.width) as i64;
-        for channel in 0..gradient.channels() as i64 {
+        let step = (last.tap_step * gradient.shape.channels * self.width) as i64;
+        for channel in 0..gradient.shape.channels as i64 {
             let (a, to) = (a.plus(channel * x.channel), to.plus(channel * self.width as i64));
             c.k.tile(tile(a, to, [last.taps as i64, row, step]));
         }

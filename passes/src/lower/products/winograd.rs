@@ -9,7 +9,7 @@
 //!
 //! The products in the middle are a² matrix products over input channels, a² multiplications for m² outputs where the
 //! direct way has k² m². Tiles have 4 or 6 inputs along an axis: with more, the factors of the transforms grow, and so do
-//! errors. The gradient with respect to the weights is the transpose of it (`gradient.rs`).
+//! errors. The gradient with respect to the weights is the transpose of it (`winograd/weight_gradient.rs`).
 //!
 //! The transformed input of a box of tiles stays in local memory. Where there are too few boxes to share among threads
 //! (small images), the transformed input is written first, by a kernel of its own, and blocks of output channels are
@@ -27,17 +27,15 @@ use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Panel, Panels, Tile, TileLoop, ValueId};
 
 use self::lanes::Lane;
-use self::transform::{Filter, Side, Target, TileBox, Tiles, apart};
-use super::boxes::{boxes, for_each_kind};
+use self::transform::{Side, Target, TileBox, Tiles, apart};
+use super::boxes::for_each_kind;
 use super::epilogue::RESULT;
+use super::method::Filter;
 use super::packing::{PANELS, Packed, Packing, WEIGHTS};
 use super::product::Product;
-use crate::facts::blocking::winograd::{
-    EVEN_BOXES, FEWEST_BLOCKS, FEWEST_BOXES, FEWEST_TILES, FEWEST_TILES_OF_MANY_WEIGHTS, LANES, MANY_WEIGHTS,
-    MOST_BOXES,
-};
-use crate::facts::blocks::{Cut, blocks_of, column_block, panel_columns, starting};
-use crate::facts::windows::{Chunks, Group, Window};
+use crate::facts::blocking::winograd::{FEWEST_BLOCKS, LANES};
+use crate::facts::blocks::{Cut, blocks_of, panel_columns, starting};
+use crate::facts::windows::Group;
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering};
@@ -56,35 +54,23 @@ struct Tiled<'a> {
 }
 
 impl<'a> Tiled<'a> {
-    /// Tiles of m x m outputs.
-    fn of(product: &'a Product<'a>, m: usize) -> Tiled<'a> {
-        let (shape, tiling) = (&product.shape, product.tiling);
+    fn of(product: &'a Product<'a>, filter: Filter) -> Tiled<'a> {
+        let Product { shape, tiling, source, .. } = product;
         let &[rows, columns] = shape.windows.as_slice() else { unreachable!("images have two axes") };
-        let (filter, across) = (Filter { m, k: rows.kernel }, columns.output.div_ceil(m));
-        let down = Window { stride: m as i64, kernel: filter.a(), output: rows.output.div_ceil(m), ..rows };
-        let batch = Window::identity(shape.batch);
-        let chunks = |tiles: usize| boxes([&batch, &down].into_iter(), (tiles / across).max(1));
-        let mut cut = chunks(tiling.rows);
-        let few = (FEWEST_BOXES..EVEN_BOXES).contains(&count(&cut));
-        if few && !tiling.fixed {
-            let weights = filter.area() * shape.channels * shape.outputs * shape.dtype.size();
-            let many = weights >= MANY_WEIGHTS;
-            cut = chunks(if many { FEWEST_TILES_OF_MANY_WEIGHTS } else { FEWEST_TILES });
-        }
         let tiles = Tiles {
             side: Side::Input,
             dtype: shape.dtype,
             filter,
-            source: &product.source,
+            source,
             low: columns.low as usize,
             columns: columns.input,
-            across,
-            chunks: cut,
+            across: filter.tiles(&columns),
+            chunks: tiling.chunks().to_vec(),
         };
         let panels = Panels {
             dims: [1, filter.area(), shape.channels, shape.outputs],
             terms: shape.channels.max(1),
-            columns: column_block(shape.outputs, tiling.columns),
+            columns: tiling.columns,
             line: LANES,
         };
         let blocks = panel_columns(&panels);
@@ -102,7 +88,7 @@ impl<'a> Tiled<'a> {
     }
 
     fn boxes(&self) -> usize {
-        count(&self.tiles.chunks)
+        self.tiles.chunks.iter().map(|chunk| chunk.count).product()
     }
 
     /// Inputs of a tile along an axis.
@@ -156,11 +142,6 @@ impl<'a> Tiled<'a> {
     }
 }
 
-/// How many boxes there are.
-fn count(chunks: &[Chunks]) -> usize {
-    chunks.iter().map(|chunk| chunk.count).product()
-}
-
 /// Parameters of a kernel, by role; what it does not have is 0.
 #[derive(Clone, Copy, Default)]
 struct Params {
@@ -209,15 +190,10 @@ impl ChannelBlock<'_> {
 }
 
 impl Lowering<'_> {
-    /// A convolution, or its gradient with respect to the input, with tiles of m x m outputs.
-    pub(super) fn winograd(&mut self, product: &Product<'_>, m: usize) {
-        let tiled = Tiled::of(product, m);
-        let by_boxes = match product.tiling.outer {
-            Some(Outer::Positions) => tiled.boxes() > 0,
-            Some(Outer::Columns) => tiled.boxes() > MOST_BOXES,
-            None => tiled.boxes() >= FEWEST_BOXES,
-        };
-        if by_boxes {
+    /// A convolution, or its gradient with respect to the input, by tiles of outputs.
+    pub(super) fn winograd(&mut self, product: &Product<'_>, filter: Filter) {
+        let tiled = Tiled::of(product, filter);
+        if product.tiling.boxes.iter().any(|boxes| boxes.outer == Outer::Positions) {
             let packed = self.transform_weights(&tiled);
             self.winograd_by_boxes(&tiled, &packed);
         } else {

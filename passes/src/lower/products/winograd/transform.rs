@@ -9,6 +9,7 @@ use brolga_ir::index::Index;
 use brolga_ir::program::ValueId;
 
 use super::super::image::Image;
+use super::super::method::Filter;
 use super::lanes::Lane;
 use crate::facts::blocking::winograd::LANES;
 use crate::facts::windows::{Chunks, Group, Segment};
@@ -18,25 +19,6 @@ use crate::lower::regions::compose::Composer;
 /// the positions of one tile do not all fall into the same set of the cache.
 pub(super) fn apart(elements: usize) -> usize {
     (elements.div_ceil(LANES) | 1) * LANES
-}
-
-/// F(m x m, k x k): tiles of m x m outputs with k x k weights.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Filter {
-    pub m: usize,
-    pub k: usize,
-}
-
-impl Filter {
-    /// Inputs of a tile along an axis.
-    pub fn a(self) -> usize {
-        self.m + self.k - 1
-    }
-
-    /// Positions of a tile.
-    pub fn area(self) -> usize {
-        self.a() * self.a()
-    }
 }
 
 /// Which image is cut into tiles.

@@ -17,30 +17,17 @@ use brolga_ir::{DType, NodeId, Type};
 
 use super::super::boxes::for_each_kind;
 use super::super::image::Image;
-use super::super::tiling::Tiling;
-use super::super::weight_gradient::WeightGradient;
+use super::super::method::Filter;
+use super::super::product::Product;
 use super::lanes::Lane;
-use super::transform::{Filter, Params, Side, Target, TileBox, Tiles, apart};
+use super::transform::{Params, Side, Target, TileBox, Tiles, apart};
 use crate::facts::blocking::winograd::LANES;
-use crate::facts::blocking::winograd_weights::{FEWEST_BLOCKS, ROWS, SCRATCH, TILES};
-use crate::facts::blocks::{Cut, blocks_of, column_blocks, count, starting};
+use crate::facts::blocking::winograd_weights::{FEWEST_BLOCKS, SCRATCH, TILES};
+use crate::facts::blocks::{Cut, blocks_of, count, starting};
 use crate::facts::windows::{Segment, Window, balanced};
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
 use crate::lower::{DEEPEST, Location, Lowering};
-use crate::tuning::ProductKind;
-
-/// Input channels in blocks.
-fn row_blocks(channels: usize, chosen: Option<usize>) -> Vec<Cut> {
-    if let Some(rows) = chosen {
-        return blocks_of(channels, rows);
-    }
-    let even = ROWS.into_iter().find(|&rows| channels.is_multiple_of(rows));
-    match even {
-        Some(width) => vec![Cut { first: 0, width, count: channels / width }],
-        None => blocks_of(channels, ROWS[0]),
-    }
-}
 
 /// Images that are taken together, and of each rows of tiles: the first one, and their number.
 #[derive(Clone, Copy)]
@@ -62,18 +49,19 @@ struct Operand {
 
 impl Operand {
     /// x, and the gradient with respect to y.
-    fn both(asked: &WeightGradient, [rows, columns]: &[Window; 2], sizes: &Sizes) -> [Operand; 2] {
+    fn both(asked: &Product<'_>, sizes: &Sizes) -> [Operand; 2] {
+        let &[rows, columns] = asked.shape.windows.as_slice() else { unreachable!("images have two axes") };
         [
             Operand {
                 side: Side::Input,
-                source: asked.x.clone(),
+                source: asked.source.clone(),
                 extents: [rows.input, columns.input],
                 low: [rows.low, columns.low],
                 blocks: sizes.rows.clone(),
             },
             Operand {
                 side: Side::Gradient,
-                source: asked.dy.clone(),
+                source: asked.weights.image(),
                 extents: [rows.output, columns.output],
                 low: [0, 0],
                 blocks: sizes.columns.clone(),
@@ -119,7 +107,7 @@ struct Sizes {
 
 /// A gradient that is being lowered: both images, and where a piece of them lies when it is transformed.
 struct Transposed<'a> {
-    asked: &'a WeightGradient,
+    asked: &'a Product<'a>,
     sizes: Sizes,
     images: [Location; 2],
 }
@@ -150,25 +138,20 @@ struct Sums<'b> {
 }
 
 impl Lowering<'_> {
-    /// The gradient of a convolution with respect to its weights, by tiles of m x m.
-    pub(in super::super) fn winograd_gradient(
-        &mut self,
-        asked: &WeightGradient,
-        windows: [Window; 2],
-        m: usize,
-    ) {
-        let tiling = Tiling::winograd_weights(self.chosen(ProductKind::WinogradWeights, asked.origin));
-        let sizes = Sizes::of(asked, &windows, m, tiling);
-        let operands = Operand::both(asked, &windows, &sizes);
-        let whole = Piece { images: asked.batch, rows: (0, sizes.down) };
+    /// The gradient of a convolution with respect to its weights, by tiles of outputs.
+    pub(in super::super) fn winograd_gradient(&mut self, asked: &Product<'_>, filter: Filter) {
+        let sizes = Sizes::of(asked, filter);
+        let operands = Operand::both(asked, &sizes);
+        let batch = asked.shape.batch;
+        let whole = Piece { images: batch, rows: (0, sizes.down) };
         // Deep inside loops there is none left for the pieces.
         let deep = self.loops.len() + 2 > DEEPEST;
-        let largest = if deep { whole } else { sizes.largest_piece(asked.batch) };
+        let largest = if deep { whole } else { sizes.largest_piece(batch) };
         let images = [0, 1].map(|side: usize| {
             let elements = sizes.transformed(sizes.tiles(largest), &operands[side].blocks);
             self.arena("winograd", Type::new(sizes.dtype, [elements]))
         });
-        let single = largest.images == asked.batch && largest.rows.1 == sizes.down && sizes.tiles(whole) > 0;
+        let single = largest.images == batch && largest.rows.1 == sizes.down && sizes.tiles(whole) > 0;
         let all = Transposed { asked, sizes, images };
         if single && count(&all.sizes.columns) >= FEWEST_BLOCKS {
             self.transform(&all, &operands, whole);
@@ -189,7 +172,7 @@ impl Lowering<'_> {
     fn by_pieces(&mut self, all: &Transposed<'_>, operands: &[Operand; 2], largest: Piece, sums: Location) {
         self.clear(all.sizes.dtype, all.sizes.sums(), sums, all.asked.origin);
         let rows = all.sizes.row_runs(operands, largest.rows.1);
-        for Cut { first, width: images, count } in blocks_of(all.asked.batch, largest.images.max(1)) {
+        for Cut { first, width: images, count } in blocks_of(all.asked.shape.batch, largest.images.max(1)) {
             let mut from = operands.clone();
             for operand in &mut from {
                 operand.source.offset += first as i64 * operand.source.positions[0];
@@ -374,17 +357,18 @@ impl Lowering<'_> {
 }
 
 impl Sizes {
-    fn of(asked: &WeightGradient, [rows, columns]: &[Window; 2], m: usize, tiling: Tiling) -> Sizes {
-        let (channels, outputs) = (asked.channels(), asked.outputs());
+    fn of(asked: &Product<'_>, filter: Filter) -> Sizes {
+        let (shape, tiling) = (&asked.shape, &asked.tiling);
+        let &[rows, columns] = shape.windows.as_slice() else { unreachable!("images have two axes") };
         Sizes {
-            filter: Filter { m, k: rows.kernel },
-            dtype: asked.result.dtype,
-            across: columns.output.div_ceil(m),
-            down: rows.output.div_ceil(m),
-            channels,
-            outputs,
-            rows: row_blocks(channels, tiling.fixed.then_some(tiling.rows)),
-            columns: column_blocks(outputs, tiling.columns),
+            filter,
+            dtype: shape.dtype,
+            across: filter.tiles(&columns),
+            down: filter.tiles(&rows),
+            channels: shape.channels,
+            outputs: shape.outputs,
+            rows: blocks_of(shape.channels, tiling.rows),
+            columns: blocks_of(shape.outputs, tiling.columns),
             depth: tiling.depth,
         }
     }
@@ -545,8 +529,8 @@ mod tests {
                 down,
                 channels,
                 outputs,
-                rows: row_blocks(channels, None),
-                columns: column_blocks(outputs, None),
+                rows: vec![Cut::whole(channels)],
+                columns: vec![Cut::whole(outputs)],
                 depth: DEPTH,
             };
             let image =
