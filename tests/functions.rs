@@ -130,7 +130,7 @@ fn every_function_and_layer_has_a_row() {
     let known: BTreeSet<String> = called.chain(operators).map(str::to_owned).chain(words).collect();
     let without: Vec<_> = known.difference(&covered).collect();
     let unknown: Vec<_> = covered.difference(&known).collect();
-    assert!(without.is_empty(), "no row in functions/make.py: {without:?}");
+    assert!(without.is_empty(), "no row in functions/rows: {without:?}");
     assert!(unknown.is_empty(), "rows of what the language does not have: {unknown:?}");
 }
 

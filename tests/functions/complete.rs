@@ -146,7 +146,7 @@ fn every_argument_has_a_row() {
                 if values.is_empty() {
                     missing.push(format!(
                         "argument `{}` of `{name}` has no row with another value than its default: add one in \
-                         tests/functions/make.py",
+                         tests/functions/rows",
                         argument.name
                     ));
                 }
@@ -155,7 +155,7 @@ fn every_argument_has_a_row() {
                     argument.words().iter().filter(|word| !values.contains(*word)).collect();
                 if left.len() > usize::from(!argument.required) && *name != "Activation" {
                     missing.push(format!(
-                        "argument `{}` of `{name}` has no row for {left:?}: add one in tests/functions/make.py",
+                        "argument `{}` of `{name}` has no row for {left:?}: add one in tests/functions/rows",
                         argument.name
                     ));
                 }

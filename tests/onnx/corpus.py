@@ -1,4 +1,4 @@
-"""Writes the small part of ONNX's node tests that `cargo test` runs (`said.txt`): at least one for each rule of `operators.py`.
+"""Writes the small part of ONNX's node tests that `cargo test` runs (`said.txt`): at least one for each rule of `operators`.
 
     python corpus.py [--brolga PATH] > said.txt
 

@@ -274,7 +274,7 @@ def document(path):
 
 Of the {len(rows)} tests of single operators that the package `onnx` {onnx.__version__} collects, {words["right"]} can be said in the IR's text and
 give ONNX's values, compiled, within ONNX's tolerance; {words["wrong"]} of those that can be said give others. `tests/onnx/say.py` says
-and runs them all, and writes this page. Its rules (`tests/onnx/operators.py`) show how an operator is made of primitives. What
+and runs them all, and writes this page. Its rules (`tests/onnx/operators`) show how an operator is made of primitives. What
 decides a shape stands in the text as a constant, also where ONNX has it as an input. Quantised numbers are kept as they are in
 ONNX, and computed in i32, f32 or f64. {remarks["a constant"]} of the tests are constants then (ranges, windows, shapes), and {remarks["a matrix"]} products with a
 matrix that ONNX's reference gives (resizing, Fourier transforms). For Fourier transforms the absolute tolerance is at least

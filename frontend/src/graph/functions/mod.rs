@@ -3,7 +3,7 @@
 //! A function is a [`Signature`] and what it computes, side by side in one list of one file here, as layers are: everything else
 //! is made of these lists. How one is added: copy the shortest entry of `FUNCTIONS` that resembles it, in the file of its
 //! subject (a loss in `losses.rs`, a metric in `metrics.rs`), and its function if it is more than a line; then a row in
-//! `tests/functions/make.py` with PyTorch's form and the edges of its domain (a test fails until it is there). A new file is
+//! `tests/functions/rows` with PyTorch's form and the edges of its domain (a test fails until it is there). A new file is
 //! listed in [`FUNCTIONS`] below.
 
 mod attention;

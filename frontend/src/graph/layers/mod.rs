@@ -11,7 +11,7 @@
 //! 3. Weights are declared by `builder.parameter(name, dims, init)`, named and shaped as in PyTorch's `state_dict`. Formulas that
 //!    several layers share are methods of [`Ops`](super::ops::Ops); those that are delicate at the edge of their domain are in
 //!    `ops/stable.rs`.
-//! 4. Add a row to `tests/functions/make.py` with PyTorch's form and the edges of the domain (a test fails until it is there),
+//! 4. Add a row to `tests/functions/rows` with PyTorch's form and the edges of the domain (a test fails until it is there),
 //!    and broken arguments to `frontend/tests/broken.rs`; `brolga language` writes `docs/language-reference.md` anew.
 //!
 //! A new file is listed in [`LAYERS`] below.
