@@ -50,7 +50,7 @@ impl Batched<'_> {
         let inputs = inputs.map(|input| self.compiled(self.instance.input_samples(&input.name), &input.dims));
         // A training step gives metrics: nobody asks what they are of the samples.
         let are_metrics = manifest.updates_state() && manifest.outputs.iter().all(|o| o.dims.is_empty());
-        let known = (!are_metrics).then(|| (self.outputs)()).unwrap_or_default();
+        let known = if are_metrics { Arc::default() } else { (self.outputs)() };
         let of_output = |name: &str| known.get(name).copied().unwrap_or(Samples::Together);
         let outputs = manifest.outputs.iter();
         let outputs = outputs.map(|output| self.compiled(of_output(&output.name), &output.dims));
