@@ -1,6 +1,7 @@
 //! From graphs to programs: the program's exact interpreter agrees with the graph's reference interpreter.
 
 mod convolutions;
+mod packing;
 
 use std::collections::HashMap;
 
@@ -8,7 +9,7 @@ use brolga_ir::choice::Algorithm;
 use brolga_ir::graph::Origin;
 use brolga_ir::interpret::interpret;
 use brolga_ir::ops::{
-    Conv, Cumulative, Dot, Gather, GatherAlong, ReduceWindow, Reverse, Role, Scan, Scatter, ScatterAlong,
+    Cumulative, Dot, Gather, GatherAlong, ReduceWindow, Reverse, Role, Scan, Scatter, ScatterAlong,
     ScatterMode, SelectForm, Sort, WindowSelect,
 };
 use brolga_ir::program::Combine;
@@ -211,34 +212,6 @@ fn products_of_all_orientations() {
     let g = graph(&[&[3, 4, 5], &[3, 6, 5]], |b, x| {
         let dot = Dot::new([vec![0], vec![0]], [vec![2], vec![2]]);
         Ok(vec![b.add_node(dot, &[x[0], x[1]])?])
-    });
-    check(&g, 1e-5);
-}
-
-/// Weights that are stored narrower and that nobody packs: converted in the same graph, moved behind that, or read by others
-/// as well.
-#[test]
-fn products_of_narrow_weights() {
-    for (m, k, n) in [(3, 5, 7), (1, 9, 4), (20, 6, 1), (40, 70, 33)] {
-        let g = graph(&[&[m, k], &[k, n], &[n, k]], |b, x| {
-            let stored = [b.convert(x[1], DType::Bf16)?, b.convert(x[2], DType::Bf16)?];
-            let turned = b.transpose(stored[1], &[1, 0])?;
-            let wide = b.convert(stored[0], DType::F32)?;
-            let dot = |right: usize| Dot::new([vec![], vec![]], [vec![1], vec![right]]);
-            Ok(vec![
-                b.add_node(dot(0), &[x[0], stored[0]])?,
-                b.add_node(dot(1), &[x[0], stored[1]])?,
-                b.add_node(dot(0), &[x[0], turned])?,
-                b.function(Function::Tanh, wide)?,
-            ])
-        });
-        check(&g, 1e-5);
-    }
-    let g = graph(&[&[2, 3, 6, 5], &[4, 3, 3, 3]], |b, x| {
-        let stored = b.convert(x[1], DType::Bf16)?;
-        let swapped = b.reverse(stored, &[2])?;
-        let y = b.conv(Conv::new(2), x[0], stored)?;
-        Ok(vec![y, b.conv(Conv::new(2), x[0], swapped)?])
     });
     check(&g, 1e-5);
 }
