@@ -49,7 +49,7 @@ pub fn calls(files: &Crate) -> BTreeMap<Module, BTreeSet<Module>> {
 }
 
 /// The one thing that there is.
-fn only<T: Copy>(all: &BTreeSet<T>) -> Option<T> {
+fn only<T: Copy + Ord>(all: &BTreeSet<T>) -> Option<T> {
     all.first().copied().filter(|_| all.len() == 1)
 }
 
