@@ -122,11 +122,17 @@ fn samples_get_the_answers_of_the_command() {
     assert_eq!(prints(at, "net --inputs some.npy"), lines);
     fs::rename(at.join("some.npy"), at.join("images.npy")).unwrap();
     assert_eq!(lines.lines().count(), SAMPLES);
+    assert_eq!(good(at, &format!("{asked} --inputs images.npz")), lines);
+    let json = prints(at, "net --inputs images.npz --json");
+    assert_eq!(good(at, &format!("{asked} --inputs images.npz --json")), json);
+    good(at, &format!("{asked} --inputs images.npz --outputs arrays-command.csv"));
+    prints(at, "net --inputs images.npz --outputs arrays-program.csv");
+    same_file(at, "arrays-command.csv", "arrays-program.csv");
     assert!(lines.starts_with("0: ") && lines.contains("probability 0."), "{lines}");
     let file = fs::File::open(at.join("images.npy")).unwrap();
     let piped = command(at, "net --json").stdin(file).output().unwrap();
     assert!(piped.status.success(), "{}", String::from_utf8_lossy(&piped.stderr));
-    assert_eq!(String::from_utf8(piped.stdout).unwrap(), prints(at, "net --inputs images.npz --json"));
+    assert_eq!(String::from_utf8(piped.stdout).unwrap(), json);
 }
 
 #[test]
@@ -487,5 +493,7 @@ fn inputs_without_samples_are_given_whole() {
     let model = Model::load(at.join("none.ron").to_str().unwrap(), &Settings::default()).unwrap();
     model.initial_state(0).unwrap().save_weights(at.join("p.safetensors")).unwrap();
     good(at, "build none.ron --weights p.safetensors -o none");
-    assert!(prints(at, "none --json").contains("\"samples\":[{\"name\":\"0\",\"y\":[1.0,1.0,1.0]}]"));
+    let text = prints(at, "none --json");
+    assert!(text.contains("\"samples\":[{\"name\":\"0\",\"y\":[1.0,1.0,1.0]}]"));
+    assert_eq!(good(at, "run none.ron --weights p.safetensors --json"), text);
 }

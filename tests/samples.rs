@@ -290,6 +290,11 @@ mod programs {
                         "{samples} by {batch}: {found:?}\n{expected:?}\n{}",
                         case.text
                     );
+                    if samples == 3 && batch == 3 {
+                        let line = "--inputs in.npz --json";
+                        let told = good(at, &format!("run m.ron --weights w.safetensors {line}"));
+                        assert_eq!(prints(at, &format!("net{batch} {line}")), told, "{}", case.text);
+                    }
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! One call of an entry point with inputs and outputs in files of tensors.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -31,6 +31,13 @@ pub struct Call<'a> {
     pub save: Option<&'a Path>,
     /// Whether one JSON object is printed: the types of the outputs, and the values of scalars.
     pub json: bool,
+}
+
+/// Where the outputs of one call go, if that is asked for: for arrays, with a file of tensors for the outputs. Else each sample
+/// is answered for, see [`answer`](crate::answer).
+pub fn called<'p>(paths: &[PathBuf], outputs: Option<&'p Path>) -> Option<&'p Path> {
+    let is_table = |path: &Path| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
+    outputs.filter(|outputs| paths.is_empty() && !is_table(outputs))
 }
 
 /// Calls an entry point on the inputs of a file, if it takes any, and writes its outputs.

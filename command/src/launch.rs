@@ -19,7 +19,7 @@ use brolga_runtime::{Content, Error, Executable, Result, Shown, Threads, counted
 
 use crate::answers::{Asked, answer};
 use crate::bench::{peak_rss_mb, times};
-use crate::call::{Call, call};
+use crate::call::{Call, call, called};
 use crate::compiled::Compiled;
 use crate::container::Ready;
 use crate::destination::Destinations;
@@ -207,12 +207,11 @@ fn answered(
     };
     let (save, json) = (None, given.has("--json"));
     let entry = entry.as_str();
-    let is_table = |path: &&Path| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
-    match outputs {
-        Some(outputs) if paths.is_empty() && !is_table(&outputs) => {
+    match called(&paths, outputs) {
+        Some(outputs) => {
             call(model, threads, &Call { entry, start, outputs, save, json }, file, destinations(given))
         }
-        _ => {
+        None => {
             let asked = Asked { entry, start, paths: &paths, outputs, save, json, formats };
             answer(model, threads, &asked, file, destinations(given))
         }

@@ -32,7 +32,7 @@ mod watch;
 pub use answers::{Asked, answer};
 pub use bench::{peak_rss_mb, times};
 pub use brolga_models::data::{FORMATS, PNG};
-pub use call::{Call, call};
+pub use call::{Call, call, called};
 pub use compiled::{Compiled, Of};
 pub use container::Ready;
 pub use destination::{Destinations, Written, beside, weight_bytes};

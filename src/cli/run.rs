@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use brolga::{Error, Result};
-use brolga_command::{Asked, Call, InputFile, answer, call};
+use brolga_command::{Asked, Call, Compiled, InputFile, answer, call, called};
 use clap::Args;
 
 use super::args::{InferenceEntry, MachineArgs, ModelArgs, OverwriteArgs, StartArgs};
@@ -18,12 +18,13 @@ Files ending in .npz or .npy are NumPy's, all others safetensors; tensors carry 
 the array of a .npy is for the one input, whatever its name. The size `batch` follows the inputs unless --dim sets it.
 
 Pictures are PNG or JPEG, resized to the input; of a folder all pictures in it are taken. A table is a .csv file with a
-header. Each sample gets a line: the label with its score and the next best ones, or the numbers of the outputs. Where these
-are NaN, the exit code is 1; of outputs in files a warning names them.
+header. Each sample gets a line, of tensors unless --outputs names a file of them: the label with its score and the next best
+ones, or the numbers of the outputs. Where these are NaN, the exit code is 1; of outputs in files a warning names them.
 
 Examples:
   brolga run lenet5 --weights lenet5.safetensors digit.png
   brolga run pets.ron --weights pets.safetensors photos/ --outputs labels.csv
+  brolga run lenet5 --weights lenet5.safetensors --inputs images.npz
   brolga run lenet5 --entry infer --weights lenet5.safetensors --inputs images.npz --outputs probability.npz")]
 pub struct RunArgs {
     #[command(flatten)]
@@ -36,15 +37,15 @@ pub struct RunArgs {
     #[arg(value_name = "PATH", conflicts_with = "inputs")]
     pub paths: Vec<PathBuf>,
     /// The inputs, if the entry point takes any
-    #[arg(long, value_name = "FILE", requires = "outputs")]
+    #[arg(long, value_name = "FILE")]
     pub inputs: Option<PathBuf>,
-    /// Where the outputs go; of pictures and tables also as a table (.csv)
+    /// Where the outputs go: those of --inputs as from one call, or of each sample in a table (.csv)
     #[arg(long, value_name = "FILE")]
     pub outputs: Option<PathBuf>,
     /// Where the new state goes, for entry points that update it
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
-    /// Prints the results, or of --inputs the types of the outputs and the values of scalars, as one JSON object
+    /// Prints one JSON object: what is answered, or of a call with --outputs the types of the outputs and the values of scalars
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
@@ -54,13 +55,9 @@ pub struct RunArgs {
 }
 
 pub fn run(args: &RunArgs, destinations: Destinations) -> Result<ExitCode> {
-    match &args.outputs {
-        None if args.paths.is_empty() => Err(Error::Name(
-            "give pictures, folders of them or tables to answer for, or tensors with --inputs and --outputs"
-                .into(),
-        )),
-        Some(outputs) if args.paths.is_empty() => call_on_file(args, outputs, destinations),
-        _ => answer_for_samples(args, destinations),
+    match called(&args.paths, args.outputs.as_deref()) {
+        Some(outputs) => call_on_file(args, outputs, destinations),
+        None => answer_for_samples(args, destinations),
     }
 }
 
@@ -73,8 +70,20 @@ fn answer_for_samples(args: &RunArgs, mut destinations: Destinations) -> Result<
         model = model.with_dims(&[("batch", 1)])?;
     }
     destinations.reads_model(model.files());
+    let mut model = Jit { model, args: &args.model, machine: &args.machine, threads: &threads };
+    let entry = &*args.entry.name;
+    let file = match &args.inputs {
+        Some(path) => Some(InputFile::new(path)),
+        None if !args.paths.is_empty() => None,
+        // It is called as it is.
+        None if model.fields(entry)?.is_empty() => Some(InputFile::of(Path::new(entry), Vec::new())),
+        None => {
+            let message = "give pictures, folders of them or tables to answer for, or tensors with --inputs";
+            return Err(Error::Name(message.into()));
+        }
+    };
     let asked = Asked {
-        entry: &args.entry.name,
+        entry,
         start: args.start.start(),
         paths: &args.paths,
         outputs: args.outputs.as_deref(),
@@ -82,8 +91,7 @@ fn answer_for_samples(args: &RunArgs, mut destinations: Destinations) -> Result<
         json: args.json,
         formats: &brolga_models::data::FORMATS,
     };
-    let mut model = Jit { model, args: &args.model, machine: &args.machine, threads: &threads };
-    answer(&mut model, &threads, &asked, None, destinations)
+    answer(&mut model, &threads, &asked, file, destinations)
 }
 
 /// One call with inputs and outputs in files of tensors.
