@@ -55,8 +55,7 @@ const LAYOUT: GraphPass = Pass::new("layout", Kind::Rounding, layout);
 const WINOGRAD: GraphPass = Pass::new("winograd", Kind::Rounding, winograd);
 const STRASSEN: GraphPass = Pass::new("strassen", Kind::Rounding, strassen);
 const IMAGES: GraphPass = Pass::new("images", Kind::Exact, images);
-const NARROW: GraphPass = Pass::new("narrow", Kind::Narrowing, narrow)
-    .outside("only weights of the entry itself are packed as they are stored");
+const NARROW: GraphPass = Pass::new("narrow", Kind::Narrowing, narrow);
 const FUSE: GraphPass = Pass::new("fuse", Kind::Exact, |graph, _| fuse(graph));
 
 const VECTORISE: ProgramPass = Pass::new("vectorise", Kind::Exact, |program, _| Ok(vectorise(program)));
