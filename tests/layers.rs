@@ -120,7 +120,7 @@ const RUNTIME: &[Room] = &[
     ("tensors", &["error"]),
     ("run", &["shown", "error", "names", "random", "order", "tensors"]),
     ("files", &["shown", "error", "names", "order", "paths", "tensors", "run"]),
-    ("training", &["shown", "error", "random", "paths", "tensors", "run", "files"]),
+    ("training", &["shown", "error", "random", "order", "paths", "tensors", "run", "files"]),
     ("container", &["shown", "error", "names", "order", "paths", "tensors", "run", "files", "training"]),
     ("lib", &[]),
 ];
