@@ -19,6 +19,7 @@ use crate::graph::grad::grad;
 use crate::graph::hoist::hoist;
 use crate::graph::pooling::pooling;
 use crate::graph::simplify::{canonical, simplify};
+use crate::graph::time_batch::time_batch;
 use crate::manager::{GraphPass, Kind, Pass, ProgramPass};
 use crate::program::forward::forward;
 use crate::program::join::join;
@@ -31,8 +32,8 @@ use crate::program::views::views;
 
 /// Every graph pass. A pass's name stands here and nowhere else.
 pub const GRAPH_PASSES: &[GraphPass] = &[
-    CLIP, HOIST, GRAD, DCE, POOLING, ACCUMULATE, FOLD, CANONICAL, SIMPLIFY, CSE, BATCH_NORM, MERGE, LAYOUT,
-    WINOGRAD, STRASSEN, NARROW, IMAGES, FUSE,
+    CLIP, HOIST, TIME_BATCH, GRAD, DCE, POOLING, ACCUMULATE, FOLD, CANONICAL, SIMPLIFY, CSE, BATCH_NORM,
+    MERGE, LAYOUT, WINOGRAD, STRASSEN, NARROW, IMAGES, FUSE,
 ];
 
 /// Every program pass.
@@ -41,6 +42,7 @@ pub const PROGRAM_PASSES: &[ProgramPass] =
 
 const CLIP: GraphPass = Pass::new("clip", Kind::Rounding, clip);
 const HOIST: GraphPass = Pass::new("hoist", Kind::Exact, hoist);
+const TIME_BATCH: GraphPass = Pass::new("time-batch", Kind::Rounding, time_batch);
 const GRAD: GraphPass = Pass::new("grad", Kind::Exact, grad);
 const DCE: GraphPass = Pass::new("dce", Kind::Exact, dce);
 const POOLING: GraphPass = Pass::new("pooling", Kind::Rounding, pooling);
@@ -73,15 +75,16 @@ const PLAN: ProgramPass = Pass::new("plan", Kind::Exact, |program, _| Ok(plan(pr
 
 /// From a graph as the frontend builds it to one that only has to be fused: entries that train.
 pub const TRAIN: &[GraphPass] = &[
-    CLIP, HOIST, GRAD, DCE, CLIP, POOLING, ACCUMULATE, FOLD, SIMPLIFY, FOLD, CSE, DCE, HOIST, LAYOUT,
-    WINOGRAD, STRASSEN, SIMPLIFY, CSE, DCE,
+    CLIP, HOIST, TIME_BATCH, GRAD, DCE, CLIP, POOLING, ACCUMULATE, FOLD, SIMPLIFY, FOLD, CSE, DCE, HOIST,
+    TIME_BATCH, DCE, LAYOUT, WINOGRAD, STRASSEN, SIMPLIFY, CSE, DCE,
 ];
 
 /// The same for entries that do not change the parameters. Until the numeric plan of the graph is made, nothing depends on
 /// whether the batch is one.
 pub const INFER: &[GraphPass] = &[
-    CLIP, HOIST, GRAD, DCE, CLIP, POOLING, ACCUMULATE, FOLD, CANONICAL, FOLD, CSE, DCE, BATCH_NORM, MERGE,
-    HOIST, FOLD, LAYOUT, WINOGRAD, NARROW, STRASSEN, IMAGES, SIMPLIFY, CSE, DCE,
+    CLIP, HOIST, TIME_BATCH, GRAD, DCE, CLIP, POOLING, ACCUMULATE, FOLD, CANONICAL, FOLD, CSE, DCE, HOIST,
+    TIME_BATCH, DCE, BATCH_NORM, MERGE, HOIST, FOLD, LAYOUT, WINOGRAD, NARROW, STRASSEN, IMAGES, SIMPLIFY,
+    CSE, DCE,
 ];
 
 /// Behind either, before lowering; of a split entry ([`prepare`](mod@crate::choose::prepare)), on both graphs.

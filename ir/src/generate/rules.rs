@@ -3,7 +3,7 @@
 
 use crate::builder::Builder;
 use crate::graph::{Graph, GraphError, Origin, Value};
-use crate::ops::{Conv, Distribution, Op, Role, Scan};
+use crate::ops::{Cond, Conv, Distribution, Op, Role, Scan, While};
 use crate::program::Combine;
 use crate::random::{Rng, tensor};
 use crate::scalar::{Comparison, Function, ScalarOp};
@@ -364,8 +364,18 @@ impl Grower<'_> {
         }
     }
 
-    /// A recurrence over the rows of a matrix.
+    /// A loop or a branch.
     fn region(&mut self) -> Added {
+        match self.random.below(8) {
+            0..=1 => self.recurrence(),
+            2..=4 => self.cell(),
+            5 => self.nested(),
+            _ => self.counted(),
+        }
+    }
+
+    /// A recurrence over the rows of a matrix.
+    fn recurrence(&mut self) -> Added {
         let float = self.float;
         let x = self.value(|ty| ty.dtype == float && ty.rank() == 2)?;
         let dims = self.b.dims(x);
@@ -386,5 +396,137 @@ impl Grower<'_> {
         let reverse = self.random.below(2) == 0;
         let scan = Scan { body, length: dims[0], carries: 1, slices: 1, reverse };
         self.b.add_nodes(scan, &[start, x])
+    }
+
+    /// A cell with everything that can leave a loop: a product of the slice with captured weights, one of the state for the results
+    /// alone, a sum of products, sums of captures, carries that nothing needs or that never change, all of it twice. Of few rows
+    /// of a matrix, or none.
+    fn cell(&mut self) -> Added {
+        let float = self.float;
+        let x = self.value(|ty| ty.dtype == float && ty.rank() == 2)?;
+        let rows = self.b.dims(x)[0].min(self.random.below(5));
+        let x = self.b.slice_axis(x, 0, 0, rows)?;
+        let n = self.b.dims(x)[1];
+        let w = self.value(|ty| ty.dtype == float && ty.rank() == 2 && ty.dims[0] == n)?;
+        let (slice, row) = (Type::new(float, [n]), Type::new(float, [self.b.dims(w)[1]]));
+        let square = Type::new(float, [n, row.dims[0]]);
+        let k = self.partner(&row)?;
+        let start = self.partner(&row)?;
+        let sum = self.b.full(0.0, &square)?;
+        let mut body = Graph::new("cell");
+        let types = [&row, &square, &row, &row, &row, &slice, &slice, &square, &row];
+        let p: Vec<Value> = types
+            .iter()
+            .zip(["h", "sum", "unused", "same", "twin", "x", "z", "w", "k"])
+            .map(|(&ty, name)| body.add_parameter(name, Role::Data, ty.clone()))
+            .collect();
+        let mut b = Builder::new(&mut body, Origin::new("cell"));
+        let into = b.dot(p[5], p[7], [&[], &[]], [&[0], &[0]])?;
+        let bias = b.add(p[8], p[3])?;
+        let state = |b: &mut Builder, h: Value| {
+            let kept = b.mul(h, bias)?;
+            let sum = b.add(into, kept)?;
+            b.function(Function::Tanh, sum)
+        };
+        let (next, twin) = (state(&mut b, p[0])?, state(&mut b, p[4])?);
+        let term = b.dot(p[6], next, [&[], &[]], [&[], &[]])?;
+        let total = if self.random.below(2) == 0 { b.add(p[1], term)? } else { b.add(term, p[1])? };
+        let unused = b.mul(p[2], next)?;
+        let out = b.dot(p[7], next, [&[], &[]], [&[1], &[0]])?;
+        let out = b.function(Function::Tanh, out)?;
+        let scaled = b.mul_scalar(p[5], 2.0)?;
+        let outputs = [next, total, unused, p[3], twin, twin, out, scaled, bias, p[0]];
+        for (number, value) in outputs.into_iter().enumerate() {
+            body.add_output(&format!("y{number}"), Role::Data, value);
+        }
+        let reverse = self.random.below(2) == 0;
+        let scan = Scan { body, length: rows, carries: 5, slices: 2, reverse };
+        let results = self.b.add_nodes(scan, &[start, sum, k, k, start, x, x, w, k])?;
+        let wanted = self.random.below(1 << results.len());
+        Ok(results
+            .into_iter()
+            .enumerate()
+            .filter(|(number, _)| (wanted >> number) & 1 == 1)
+            .map(|(_, v)| v)
+            .collect())
+    }
+
+    /// A loop in a loop: over the rows of each matrix, with what the outer one carries.
+    fn nested(&mut self) -> Added {
+        let float = self.float;
+        let x = self.value(|ty| ty.dtype == float && ty.rank() == 3)?;
+        let dims = self.b.dims(x);
+        let (row, matrix) = (Type::new(float, [dims[2]]), Type::new(float, dims[1..].to_vec()));
+        let k = self.partner(&row)?;
+        let mut inner = Graph::new("inner");
+        let [h, slice, c, d] =
+            ["h", "x", "c", "k"].map(|name| inner.add_parameter(name, Role::Data, row.clone()));
+        let mut b = Builder::new(&mut inner, Origin::new("inner"));
+        let factor = b.mul(c, d)?;
+        let moved = b.mul(slice, d)?;
+        let kept = b.mul(h, factor)?;
+        let next = b.add(kept, moved)?;
+        let next = b.function(Function::Tanh, next)?;
+        inner.add_output("h", Role::Data, next);
+        inner.add_output("y", Role::Data, kept);
+        let mut outer = Graph::new("outer");
+        let h = outer.add_parameter("h", Role::Data, row.clone());
+        let slices = outer.add_parameter("x", Role::Data, matrix);
+        let captured = outer.add_parameter("k", Role::Data, row.clone());
+        let reverse = self.random.below(2) == 0;
+        let scan = Scan { body: inner, length: dims[1], carries: 1, slices: 1, reverse };
+        let results =
+            Builder::new(&mut outer, Origin::new("outer")).add_nodes(scan, &[h, slices, h, captured])?;
+        outer.add_output("h", Role::Data, results[0]);
+        outer.add_output("y", Role::Data, results[1]);
+        let start = self.b.full(0.5, &row)?;
+        let scan = Scan { body: outer, length: dims[0], carries: 1, slices: 1, reverse: false };
+        let all = self.b.add_nodes(scan, &[start, x, k])?;
+        Ok(all.into_iter().take(1 + self.random.below(2)).collect())
+    }
+
+    /// A loop with a count that stops it, and a choice in each iteration.
+    fn counted(&mut self) -> Added {
+        let x = self.float()?;
+        let ty = self.b.ty(x).clone();
+        let y = self.partner(&ty)?;
+        let count = Type::new(DType::I32, []);
+        let region = |name: &str, types: &[&Type]| {
+            let mut region = Graph::new(name);
+            let add = |(number, ty): (usize, &&Type)| {
+                region.add_parameter(&format!("p{number}"), Role::Data, (*ty).clone())
+            };
+            let parameters: Vec<Value> = types.iter().enumerate().map(add).collect();
+            (region, parameters)
+        };
+        let [then, otherwise] = [Function::Tanh, Function::Cos].map(|function| {
+            let (mut branch, p) = region("branch", &[&ty, &ty]);
+            let mut b = Builder::new(&mut branch, Origin::new("branch"));
+            let sum = b.add(p[0], p[1])?;
+            let value = b.function(function, sum)?;
+            branch.add_output("y", Role::Data, value);
+            branch.add_output("sum", Role::Data, sum);
+            Ok::<Graph, GraphError>(branch)
+        });
+        let types = [&ty, &count, &ty, &count, &ty];
+        let (mut body, p) = region("body", &types);
+        let mut b = Builder::new(&mut body, Origin::new("body"));
+        let odd = b.full(1.0, &count)?;
+        let next = b.add(p[1], odd)?;
+        let bit = b.elementwise(ScalarOp::And, &[p[1], odd])?;
+        let is_odd = b.compare(Comparison::Eq, bit, odd)?;
+        let twice = b.add(p[4], p[4])?;
+        let chosen = b.add_nodes(Cond { then: then?, otherwise: otherwise? }, &[is_odd, p[0], twice])?;
+        for (number, value) in [chosen[0], next, p[2]].into_iter().enumerate() {
+            body.add_output(&format!("y{number}"), Role::Data, value);
+        }
+        let (mut condition, p) = region("condition", &types);
+        let more =
+            Builder::new(&mut condition, Origin::new("condition")).compare(Comparison::Lt, p[1], p[3])?;
+        condition.add_output("more", Role::Data, more);
+        let (first, last) = (self.b.full(0.0, &count)?, self.b.full(self.random.below(4) as f64, &count)?);
+        let looped = While { condition, body, carries: 3, limit: self.random.below(5) };
+        let all = self.b.add_nodes(looped, &[x, first, y, last, y])?;
+        Ok(all.into_iter().take(1 + 2 * self.random.below(2)).collect())
     }
 }

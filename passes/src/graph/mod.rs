@@ -13,4 +13,5 @@ pub mod grad;
 pub mod hoist;
 pub mod pooling;
 pub mod simplify;
+pub mod time_batch;
 pub(crate) mod windowed;

@@ -80,10 +80,23 @@ impl Selection {
     /// Puts a node with the chosen parameters and results in the place of one whose other results nothing uses.
     pub fn apply(&self, graph: &mut Graph, id: NodeId) -> Result<(), GraphError> {
         let node = graph.node(id).clone();
-        let Some(interface) = Interface::of(&node.op) else { return Ok(()) };
-        let first = interface.first;
+        self.put(graph, id, &node.op, &node.operands)?;
+        graph.remove(id);
+        Ok(())
+    }
+
+    /// Adds the node that is chosen of an operator: it is that of the node `id`, whose results are those of the new node from now
+    /// on where these are chosen, or one with more parameters, operands and outputs behind those. Gives the new results.
+    pub fn put(
+        &self,
+        graph: &mut Graph,
+        id: NodeId,
+        op: &Op,
+        operands: &[Value],
+    ) -> Result<Vec<Value>, GraphError> {
+        let Some(Interface { first, .. }) = Interface::of(op) else { return Ok(graph.results(id)) };
         let region = |region: &Graph, outputs: &[usize]| self.region(region, outputs);
-        let op: Op = match node.op.region_op() {
+        let op: Op = match op.region_op() {
             Some(RegionOp::Scan(scan)) => {
                 let body = region(&scan.body, &self.outputs)?;
                 let (carries, slices) = (self.carries, self.slices);
@@ -98,17 +111,19 @@ impl Selection {
                 let then = region(&cond.then, &self.outputs)?;
                 Cond { then, otherwise: region(&cond.otherwise, &self.outputs)? }.into()
             }
-            Some(RegionOp::Fused(_)) | None => return Ok(()),
+            Some(RegionOp::Fused(_)) | None => return Ok(graph.results(id)),
         };
-        let mut operands = node.operands[..first].to_vec();
-        operands.extend(self.parameters.iter().map(|&number| node.operands[first + number]));
-        let new = graph.add(op, &operands, &node.origin)?;
-        let old = graph.results(id);
-        for (&number, result) in self.outputs.iter().zip(graph.results(new)) {
-            graph.replace_uses(old[number], result);
+        let mut chosen = operands[..first].to_vec();
+        chosen.extend(self.parameters.iter().map(|&number| operands[first + number]));
+        let origin = graph.node(id).origin.clone();
+        let new = graph.add(op, &chosen, &origin)?;
+        let (old, new) = (graph.results(id), graph.results(new));
+        for (&number, &result) in self.outputs.iter().zip(&new) {
+            if let Some(&old) = old.get(number) {
+                graph.replace_uses(old, result);
+            }
         }
-        graph.remove(id);
-        Ok(())
+        Ok(new)
     }
 
     /// A region with the chosen parameters, and those outputs.
@@ -141,6 +156,13 @@ pub(crate) fn new_parameter(region: &mut Graph, prefix: &str, ty: &Type) -> Valu
         region.parameters().iter().filter_map(|&id| region.parameter(id)).map(|p| p.name.as_str()).collect();
     let name = new_name(&names, prefix);
     region.add_parameter(&name, Role::Data, ty.clone())
+}
+
+/// An output behind those that a region has, with a name of its own.
+pub(crate) fn new_output(region: &mut Graph, prefix: &str, value: Value) {
+    let names: FxHashSet<&str> = region.outputs().iter().map(|output| output.name.as_str()).collect();
+    let name = new_name(&names, prefix);
+    region.add_output(&name, Role::Data, value);
 }
 
 /// The first of `prefix0`, `prefix1`, … that is not taken.

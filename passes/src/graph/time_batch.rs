@@ -1,0 +1,79 @@
+//! Moves what has no dependence between iterations out of a `scan`, and over the whole sequence.
+//!
+//! Three kinds of work are done at once:
+//!
+//! ```text
+//! before   a_t = dot(x_t, W)                x_t a slice, W captured:   A = dot(X, W), and a_t is a slice of A
+//! behind   y_t = dot(h_t, V)                no carry needs y_t:        h_t is stacked, and Y = dot(H, V)
+//! sums     g' = g + dot(h_t, d_t)           nothing else needs g:      both are stacked, and G = g0 + dot(H, D) over time as well
+//! ```
+//!
+//! The last are the gradients of weights, which would be read and written in every iteration. With a product goes what it is made of
+//! outside, and what it is followed by as long as that makes nothing larger that the loop reads: a bias, an activation. What
+//! decides:
+//!
+//! - A product pays where one of its operands is captured: that is read once then, not in every iteration. So does a look-up in a
+//!   captured table, whose gradient is one sum by indices then.
+//! - Work on elements of slices alone pays where it is a result; otherwise it stays: in the loop it costs a pass over what is read
+//!   there anyway, outside one more tensor.
+//! - A sum of products pays always: what is stacked for it, which the loop makes anyway, is written once. A sum of elements pays
+//!   where those are stacked already.
+//!
+//! Random numbers stay: draws belong to the iteration. So does what has no form with one more axis (`over.rs`). A `while` has no
+//! sequence, a branch no iteration. Bodies that hold derivatives are left alone: `grad` removes these first.
+//!
+//! What is computed before or behind keeps its bits: each result has the same terms in the same order. Sums over time are formed in
+//! the order of the sequence, step after step: rounding. What is chosen depends on what captures, slices and carries are, and on
+//! no extent but in comparisons of tensors of one sample axis, so not on the batch. Linear, for each level of loops in loops.
+
+mod before;
+mod behind;
+mod outer;
+mod over;
+mod sums;
+
+use brolga_ir::ops::{Op, RegionOp, Scan};
+use brolga_ir::{Graph, GraphError, NodeId};
+
+use crate::options::Options;
+use crate::rewrite::regions;
+use outer::Left;
+
+/// Moves work over the whole sequence.
+pub fn time_batch(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
+    batch_all(graph)
+}
+
+fn batch_all(graph: &mut Graph) -> Result<bool, GraphError> {
+    let mut changed = regions::apply(graph, &mut batch_all)?;
+    let is_loop = |id: &NodeId| sequence(&graph.node(*id).op).is_some();
+    for id in graph.order().into_iter().filter(is_loop).collect::<Vec<_>>() {
+        let mut left = Left::Loop(id);
+        let mut front = true;
+        // What is stacked for one thing makes others pay. Progress: each time nodes or carries leave the body.
+        while let Left::Loop(id) = left {
+            let Some(scan) = sequence(&graph.node(id).op).cloned() else { break };
+            left = match front {
+                true => before::move_before(graph, id, &scan)?,
+                false => behind::move_behind(graph, id, &scan)?,
+            };
+            changed |= !matches!(left, Left::All);
+            if front && matches!(left, Left::All) {
+                left = Left::Loop(id);
+            }
+            front = false;
+        }
+    }
+    Ok(changed)
+}
+
+/// The operator, if it is a loop over several steps of a sequence.
+fn sequence(op: &Op) -> Option<&Scan> {
+    match op.region_op()? {
+        RegionOp::Scan(scan) => {
+            let derives = scan.body.nodes().any(|id| scan.body.node(id).op.is_derivative());
+            (scan.length > 1 && !derives).then_some(scan)
+        }
+        RegionOp::While(_) | RegionOp::Cond(_) | RegionOp::Fused(_) => None,
+    }
+}
