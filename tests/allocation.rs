@@ -12,7 +12,7 @@ use brolga::ir::program::Program;
 use brolga::models::data;
 use brolga::runtime::container::open;
 use brolga::runtime::{
-    DType, Executable, Field, Flow, Instance, Options, Programs, Progress, TensorMut, TensorRef, Update,
+    DType, Executable, Executables, Field, Flow, Instance, Options, Progress, TensorMut, TensorRef, Update,
     byte_len, train,
 };
 use brolga::{CompileOptions, Compiler, Model, Settings, State, Tensor, Threads, compile, random_inputs};
@@ -144,7 +144,7 @@ fn main() {
         shared_instances_allocate_nothing(&infer, &state, threads);
         shared_instances_allocate_nothing_together(&infer, &state, threads);
     }
-    let programs = Programs { train: model.compile("train").unwrap(), formulas: None, evaluation: None };
+    let programs = Executables { train: model.compile("train").unwrap(), formulas: None, evaluation: None };
     for threads in &pools {
         training_allocates_nothing_between_steps(&programs, &state, threads);
     }
@@ -317,7 +317,7 @@ impl Progress for Steady {
     }
 }
 
-fn training_allocates_nothing_between_steps(programs: &Programs, state: &State, threads: &Threads) {
+fn training_allocates_nothing_between_steps(programs: &Executables, state: &State, threads: &Threads) {
     let mut state = state.try_clone().unwrap();
     let fields = programs.train.manifest().inputs.iter().map(|input| Field {
         name: input.name.clone(),

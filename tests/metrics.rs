@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use brolga::runtime::{
-    Batches, CheckpointOptions, DType, Field, Flow, Instance, Metrics, Options, Outcome, Programs, Progress,
-    Purpose, Ran, Random, Request, Result, Split, TensorMut, Update, evaluate_with, train,
+    Batches, CheckpointOptions, DType, Executables, Field, Flow, Instance, Metrics, Options, Outcome,
+    Progress, Purpose, Ran, Random, Request, Result, Split, TensorMut, Update, evaluate_with, train,
 };
 use brolga::{Model, Settings, State, Tensor, Threads};
 
@@ -198,7 +198,7 @@ impl Progress for StopAt {
 
 fn trained(stop: u64, folder: Option<&Path>) -> (Outcome, State) {
     let model = model(8);
-    let programs = Programs {
+    let programs = Executables {
         train: model.compile("train").unwrap(),
         formulas: model.formulas("train", &[]).unwrap(),
         evaluation: model.evaluation("train.eval", 11).unwrap(),
@@ -299,7 +299,7 @@ fn a_batch_that_is_fixed_must_divide_the_samples() {
 fn what_is_no_number_in_the_data_is_called_that() {
     let model = model(8);
     let run = |data: &mut Data| {
-        let programs = Programs {
+        let programs = Executables {
             train: model.compile("train").unwrap(),
             formulas: model.formulas("train", &[]).unwrap(),
             evaluation: model.evaluation("train.eval", 11).unwrap(),

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use brolga_models::data;
 use brolga_runtime::{
-    self as runtime, Batches, CheckpointOptions, ErrorKind, Failures, Fingerprint, LoadReport, LogOptions,
-    Manifest, Outcome, Programs, Result, Shown, SlotKind, Split, State, Threads, counted, cut, first_of,
+    self as runtime, Batches, CheckpointOptions, ErrorKind, Executables, Failures, Fingerprint, LoadReport,
+    LogOptions, Manifest, Outcome, Result, Shown, SlotKind, Split, State, Threads, counted, cut, first_of,
     fitted, holds_nan,
 };
 
@@ -98,7 +98,7 @@ pub fn train<M: Compiled>(
         true => model.evaluation(&evaluation, data.len(Split::Validation))?,
         false => None,
     };
-    let programs = Programs { train, formulas, evaluation };
+    let executables = Executables { train, formulas, evaluation };
 
     // Weights know what they were trained with; what they do not say is fitted to the data, as for new ones.
     if loaded.is_none_or(|report| !unfitted(&state, &report).is_empty()) {
@@ -117,7 +117,7 @@ pub fn train<M: Compiled>(
     model.notes(args.entry).iter().for_each(|note| errln!("  note: {note}"));
     state.set_record(record(&*data, read));
     let mut display = Watch::new(bar);
-    let outcome = runtime::train(&programs, &mut state, threads, &mut *data, &options, &mut display);
+    let outcome = runtime::train(&executables, &mut state, threads, &mut *data, &options, &mut display);
     display.finish();
     let outcome = outcome.map_err(|e| unfinished(&state, &display, &save, e))?;
     if display.steps() == 0 && !outcome.stopped && outcome.epochs > 0 {

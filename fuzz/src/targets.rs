@@ -251,15 +251,15 @@ pub fn container(bytes: &[u8]) {
 }
 
 /// A small model for checkpoints, and its training step.
-fn trained() -> &'static (Model, runtime::Programs) {
-    static TRAINED: OnceLock<(Model, runtime::Programs)> = OnceLock::new();
+fn trained() -> &'static (Model, runtime::Executables) {
+    static TRAINED: OnceLock<(Model, runtime::Executables)> = OnceLock::new();
     TRAINED.get_or_init(|| {
         let train = "Train(loss: \"mean(it * it)\", optimizer: Adam(lr: 0.1))";
         let text =
             models::model("f32[batch, 3]", "2", &["Linear(name: \"fc\", features: 2)".into()], Some(train));
         let model = Model::from_text("small.ron", &text, &Settings::default()).expect("a model");
         let train = model.compile("train").expect("a training step");
-        (model, runtime::Programs { train, formulas: None, evaluation: None })
+        (model, runtime::Executables { train, formulas: None, evaluation: None })
     })
 }
 

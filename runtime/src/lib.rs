@@ -77,7 +77,7 @@ pub use training::{
     fingerprint::Fingerprint,
     fit::{fit, fitted},
     metrics::{MetricSums, Metrics, TOTAL},
-    options::{CheckpointOptions, LogOptions, Options, Programs},
+    options::{CheckpointOptions, Executables, LogOptions, Options},
     progress::{Epoch, Flow, Outlook, Progress, Update},
     train::{Failures, Outcome, train},
 };

@@ -150,9 +150,9 @@ impl Progress for Steady {
 
 fn training_allocates_nothing_between_the_steps_of_an_epoch(threads: &Threads) {
     let mut seen = Steady(Vec::with_capacity(100));
-    let programs = Programs { train: train_program::<4>(), formulas: None, evaluation: None };
+    let executables = Executables { train: train_program::<4>(), formulas: None, evaluation: None };
     let options = Options { epochs: 1, seed: 1, checkpoints: None, log: None };
-    train(&programs, &mut fresh(), threads, &mut Toy::new(200, 0), &options, &mut seen).unwrap();
+    train(&executables, &mut fresh(), threads, &mut Toy::new(200, 0), &options, &mut seen).unwrap();
     assert_eq!(seen.0.len(), 50);
     assert_eq!(seen.0.first(), seen.0.last());
 }

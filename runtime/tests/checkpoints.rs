@@ -24,8 +24,8 @@ fn resuming(directory: &Path) -> Options {
 }
 
 fn run(state: &mut State, options: &Options, progress: &mut dyn Progress) -> Result<Outcome> {
-    let programs = Programs { train: train_program::<4>(), formulas: None, evaluation: None };
-    train(&programs, state, &Threads::serial(), &mut Toy::new(SAMPLES, 0), options, progress)
+    let executables = Executables { train: train_program::<4>(), formulas: None, evaluation: None };
+    train(&executables, state, &Threads::serial(), &mut Toy::new(SAMPLES, 0), options, progress)
 }
 
 /// The result of a run left alone.

@@ -12,14 +12,14 @@ use brolga_runtime::*;
 const DIRECTORY: &str = "BROLGA_TEST_KILL_DIRECTORY";
 
 fn run(state: &mut State, directory: Option<&Path>) -> Outcome {
-    let programs = Programs { train: train_program::<4>(), formulas: None, evaluation: None };
+    let executables = Executables { train: train_program::<4>(), formulas: None, evaluation: None };
     let checkpoints = directory.map(|d| CheckpointOptions {
         every_steps: Some(1),
         resume: true,
         ..CheckpointOptions::new(d)
     });
     let options = Options { epochs: 4, seed: 3, checkpoints, log: None };
-    train(&programs, state, &Threads::new(2).unwrap(), &mut Toy::new(50, 0), &options, &mut ()).unwrap()
+    train(&executables, state, &Threads::new(2).unwrap(), &mut Toy::new(50, 0), &options, &mut ()).unwrap()
 }
 
 /// Runs in a process of its own, started by the test below.

@@ -14,10 +14,10 @@ const VALIDATION: usize = 11;
 const EPOCHS: u64 = 3;
 const STEPS: u64 = EPOCHS * (TRAIN / BATCH) as u64;
 
-fn programs() -> Programs {
+fn executables() -> Executables {
     let evaluation =
         Evaluation { full: eval_program::<BATCH>(), single: Some(eval_program::<1>()), formulas: None };
-    Programs { train: train_program::<BATCH>(), formulas: None, evaluation: Some(evaluation) }
+    Executables { train: train_program::<BATCH>(), formulas: None, evaluation: Some(evaluation) }
 }
 
 fn options(directory: Option<&Path>) -> Options {
@@ -30,7 +30,7 @@ fn options(directory: Option<&Path>) -> Options {
 }
 
 fn run(state: &mut State, options: &Options, progress: &mut dyn Progress) -> Result<Outcome> {
-    train(&programs(), state, &Threads::serial(), &mut Toy::new(TRAIN, VALIDATION), options, progress)
+    train(&executables(), state, &Threads::serial(), &mut Toy::new(TRAIN, VALIDATION), options, progress)
 }
 
 /// The result of a run left alone.
@@ -75,7 +75,7 @@ fn a_run_computes_what_the_plain_loop_does() {
 fn validation_is_weighted_by_samples() {
     let mut state = fresh();
     let found = evaluate(
-        programs().evaluation.as_ref().unwrap(),
+        executables().evaluation.as_ref().unwrap(),
         &mut state,
         &Threads::serial(),
         &mut Toy::new(TRAIN, VALIDATION),
@@ -195,7 +195,7 @@ fn threads_do_not_change_the_bits() {
         let mut state = fresh();
         let threads = Threads::new(count).unwrap();
         let mut data = Toy::new(TRAIN, VALIDATION);
-        let found = train(&programs(), &mut state, &threads, &mut data, &options(None), &mut ()).unwrap();
+        let found = train(&executables(), &mut state, &threads, &mut data, &options(None), &mut ()).unwrap();
         same(&found, &outcome);
         assert_eq!(bits(&state), expected);
     }
@@ -298,15 +298,15 @@ fn resuming_asks_for_the_same_run() {
 
 #[test]
 fn data_that_cannot_feed_the_entry_is_refused() {
-    let go = |programs: &Programs, data: &mut Toy| {
-        train(programs, &mut fresh(), &Threads::serial(), data, &options(None), &mut ())
+    let go = |executables: &Executables, data: &mut Toy| {
+        train(executables, &mut fresh(), &Threads::serial(), data, &options(None), &mut ())
             .unwrap_err()
             .to_string()
     };
-    let few = go(&programs(), &mut Toy::new(3, 0));
+    let few = go(&executables(), &mut Toy::new(3, 0));
     assert_eq!(few, "the data set has 3 training samples, fewer than one batch of 4; choose a smaller batch");
 
-    let mut without = programs();
+    let mut without = executables();
     without.evaluation.as_mut().unwrap().single = None;
     assert_eq!(
         go(&without, &mut Toy::new(TRAIN, 10)),
@@ -317,12 +317,12 @@ fn data_that_cannot_feed_the_entry_is_refused() {
     let mut wrong = Toy::new(TRAIN, VALIDATION);
     wrong.rename("x", "xx", &[D + 1]);
     assert_eq!(
-        go(&programs(), &mut wrong),
+        go(&executables(), &mut wrong),
         "the data set cannot feed `train`: input `x` is not in the data set, which has label, xx (nearest: `xx`)"
     );
     wrong.rename("xx", "x", &[D + 1]);
     assert_eq!(
-        go(&programs(), &mut wrong),
+        go(&executables(), &mut wrong),
         "the data set cannot feed `train`: input `x` must be f32[4, 6], but the data set gives f32[4, 7]"
     );
 }

@@ -57,7 +57,7 @@ fn scale(graph: &mut Graph, given: Option<&[Dependence]>) -> Result<bool, GraphE
 }
 
 /// A product with fixed weights, and an axis of the weights that is an axis of the result.
-struct Product {
+struct FixedProduct {
     /// Which operand the weights are.
     weights: usize,
     /// The axis of the weights.
@@ -67,7 +67,7 @@ struct Product {
 }
 
 /// The ways in which a node is a product with fixed weights.
-fn products(graph: &Graph, id: NodeId, dependence: &NodeTable<Dependence>) -> Vec<Product> {
+fn products(graph: &Graph, id: NodeId, dependence: &NodeTable<Dependence>) -> Vec<FixedProduct> {
     let node = graph.node(id);
     // What is rounded already is not scaled any more.
     if graph.choice(id).weights.is_some() {
@@ -77,21 +77,21 @@ fn products(graph: &Graph, id: NodeId, dependence: &NodeTable<Dependence>) -> Ve
     let to = || graph.choice(id).layout.channel_axis(node.types[0].rank());
     match &node.op {
         Op::Conv(Conv { form: ConvForm::Forward, .. }) if fixed(1) && !fixed(0) => {
-            vec![Product { weights: 1, from: 0, to: to() }]
+            vec![FixedProduct { weights: 1, from: 0, to: to() }]
         }
         Op::Conv(Conv { form: ConvForm::InputGradient { .. }, groups: 1, .. }) if fixed(1) && !fixed(0) => {
-            vec![Product { weights: 1, from: 1, to: to() }]
+            vec![FixedProduct { weights: 1, from: 1, to: to() }]
         }
         Op::Dot(dot) if fixed(1) != fixed(0) => dot_products(graph, id, dot, usize::from(fixed(1))),
         _ => Vec::new(),
     }
 }
 
-fn dot_products(graph: &Graph, id: NodeId, dot: &Dot, side: usize) -> Vec<Product> {
+fn dot_products(graph: &Graph, id: NodeId, dot: &Dot, side: usize) -> Vec<FixedProduct> {
     let ranks = [0, 1].map(|side| graph.operand_types(id)[side].rank());
     let first = dot.batch[0].len() + if side == 1 { dot.free(0, ranks[0]).len() } else { 0 };
     let free = dot.free(side, ranks[side]).into_iter().enumerate();
-    free.map(|(position, from)| Product { weights: side, from, to: first + position }).collect()
+    free.map(|(position, from)| FixedProduct { weights: side, from, to: first + position }).collect()
 }
 
 /// One operation on a product, with its factor.
@@ -198,7 +198,7 @@ fn next(
 fn fold(
     graph: &mut Graph,
     id: NodeId,
-    product: &Product,
+    product: &FixedProduct,
     dependence: &NodeTable<Dependence>,
 ) -> Result<bool, GraphError> {
     // The chain first, so that nothing is built where there is none.

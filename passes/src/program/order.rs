@@ -21,7 +21,7 @@ use crate::facts::accesses::{leaves, touches};
 use crate::facts::liveness::{InPlace, bytes, is_arena, live_bytes_with};
 
 /// Steps, at most, that are looked at together: a gradient of weights may come in many parts.
-const LONGEST_CHAIN: usize = 64;
+const LONGEST_TRAIL: usize = 64;
 
 /// Orders the schedule; whether anything moved.
 pub fn order(program: &mut Program) -> bool {
@@ -124,11 +124,11 @@ struct Orderer<'s> {
     /// Whether a step has touched it.
     begun: Vec<bool>,
     done: Vec<bool>,
-    /// Whether a chain of steps may need more memory on its way than was needed so far.
+    /// Whether a trail of steps may need more memory on its way than was needed so far.
     may_raise: bool,
     alive: i64,
     most: i64,
-    /// The steps of the chain that is looked at, those behind them, and how often it touches each buffer; empty in between.
+    /// The steps of the trail that is looked at, those behind them, and how often it touches each buffer; empty in between.
     member: Vec<bool>,
     behind: Vec<bool>,
     touched: Vec<usize>,
@@ -140,11 +140,11 @@ struct Orderer<'s> {
     looked: usize,
 }
 
-/// Whether a step can follow a chain.
+/// Whether a step can follow a trail.
 enum Follows {
     /// With what it lacks besides.
     Yes(Vec<usize>),
-    /// Not before that step is in the chain.
+    /// Not before that step is in the trail.
     Behind(usize),
     /// It would become too long.
     Never,
@@ -185,8 +185,8 @@ impl<'s> Orderer<'s> {
                 let mut run = Vec::new();
                 for at in std::mem::take(&mut look) {
                     if !self.done[at] {
-                        let chain = self.pays(at).unwrap_or_default();
-                        chain.into_iter().for_each(|step| self.step(step, &mut run, &mut look));
+                        let trail = self.pays(at).unwrap_or_default();
+                        trail.into_iter().for_each(|step| self.step(step, &mut run, &mut look));
                     }
                 }
                 sequence.extend(run);
@@ -226,41 +226,41 @@ impl<'s> Orderer<'s> {
     /// The steps to run now, from a ready one on, if they free as much as they allocate: it alone, or with those that
     /// wait for it and for what is ready besides.
     fn pays(&mut self, at: usize) -> Option<Vec<usize>> {
-        let mut chain = Chain::default();
-        self.join(at, &mut chain);
-        let found = self.grow(&mut chain);
-        chain.next.iter().for_each(|&next| self.behind[next] = false);
-        for &step in &chain.steps {
+        let mut trail = Trail::default();
+        self.join(at, &mut trail);
+        let found = self.grow(&mut trail);
+        trail.next.iter().for_each(|&next| self.behind[next] = false);
+        for &step in &trail.steps {
             self.member[step] = false;
             self.steps.nodes[step].buffers.iter().for_each(|buffer| self.touched[buffer.0 as usize] = 0);
         }
         found.map(|length| {
-            chain.steps.truncate(length);
-            chain.steps
+            trail.steps.truncate(length);
+            trail.steps
         })
     }
 
-    /// Adds a step to a chain.
-    fn join(&mut self, at: usize, chain: &mut Chain) {
+    /// Adds a step to a trail.
+    fn join(&mut self, at: usize, trail: &mut Trail) {
         self.member[at] = true;
-        chain.steps.push(at);
-        chain.open.extend(chain.held.remove(&at).unwrap_or_default());
+        trail.steps.push(at);
+        trail.open.extend(trail.held.remove(&at).unwrap_or_default());
         for &next in self.steps.nodes[at].next.iter().take(MOST_USERS) {
             if !std::mem::replace(&mut self.behind[next], true) {
-                chain.open.insert(chain.next.len());
-                chain.next.push(next);
+                trail.open.insert(trail.next.len());
+                trail.next.push(next);
             }
         }
     }
 
-    /// Grows a chain until it pays; how many of its steps do.
-    fn grow(&mut self, chain: &mut Chain) -> Option<usize> {
+    /// Grows a trail until it pays; how many of its steps do.
+    fn grow(&mut self, trail: &mut Trail) -> Option<usize> {
         let mut looked = 0;
         let mut sum = 0;
-        // Progress: every round adds steps to the chain, which has `LONGEST_CHAIN` at most.
+        // Progress: every round adds steps to the trail, which has `LONGEST_TRAIL` at most.
         loop {
-            while looked < chain.steps.len() {
-                let at = chain.steps[looked];
+            while looked < trail.steps.len() {
+                let at = trail.steps[looked];
                 let (up, down) = self.change(at);
                 if !self.may_raise && self.alive + sum + up > self.most {
                     return None;
@@ -272,32 +272,32 @@ impl<'s> Orderer<'s> {
                     return Some(looked);
                 }
             }
-            let missing = self.follower(chain)?;
-            missing.into_iter().for_each(|step| self.join(step, chain));
+            let missing = self.follower(trail)?;
+            missing.into_iter().for_each(|step| self.join(step, trail));
         }
     }
 
-    /// The first step behind a chain that can follow it, after what it lacks.
-    fn follower(&mut self, chain: &mut Chain) -> Option<Vec<usize>> {
+    /// The first step behind a trail that can follow it, after what it lacks.
+    fn follower(&mut self, trail: &mut Trail) -> Option<Vec<usize>> {
         // Progress: what is taken from the list comes back only when another step has joined.
-        while let Some(place) = chain.open.pop_first() {
-            let next = chain.next[place];
+        while let Some(place) = trail.open.pop_first() {
+            let next = trail.next[place];
             if self.member[next] {
                 continue;
             }
-            match self.follows(next, chain.steps.len()) {
+            match self.follows(next, trail.steps.len()) {
                 Follows::Yes(mut missing) => {
                     missing.push(next);
                     return Some(missing);
                 }
-                Follows::Behind(step) => chain.held.entry(step).or_default().push(place),
+                Follows::Behind(step) => trail.held.entry(step).or_default().push(place),
                 Follows::Never => {}
             }
         }
         None
     }
 
-    /// Whether a step can follow a chain of so many.
+    /// Whether a step can follow a trail of so many.
     fn follows(&mut self, next: usize, length: usize) -> Follows {
         let holds = |step: usize| !self.done[step] && !self.member[step] && self.waits[step] > 0;
         let holder = self.holder[next];
@@ -320,14 +320,14 @@ impl<'s> Orderer<'s> {
                 return Follows::Behind(step);
             }
             missing.push(step);
-            if length + missing.len() >= LONGEST_CHAIN {
+            if length + missing.len() >= LONGEST_TRAIL {
                 return Follows::Never;
             }
         }
-        if length < LONGEST_CHAIN { Follows::Yes(missing) } else { Follows::Never }
+        if length < LONGEST_TRAIL { Follows::Yes(missing) } else { Follows::Never }
     }
 
-    /// The bytes that a step allocates, and those that it frees, behind the chain that is looked at.
+    /// The bytes that a step allocates, and those that it frees, behind the trail that is looked at.
     fn change(&self, at: usize) -> (i64, i64) {
         let (mut up, mut down) = (0, 0);
         for buffer in &self.steps.nodes[at].buffers {
@@ -340,9 +340,9 @@ impl<'s> Orderer<'s> {
     }
 }
 
-/// Steps that are looked at together.
+/// Steps that are looked at together, one behind the other.
 #[derive(Default)]
-struct Chain {
+struct Trail {
     steps: Vec<usize>,
     /// What stays behind them, each once, in the order in which it was found.
     next: Vec<usize>,

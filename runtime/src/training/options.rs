@@ -10,7 +10,7 @@ use crate::training::fingerprint::Fingerprint;
 
 /// The executables of a training run.
 #[derive(Clone, Debug)]
-pub struct Programs {
+pub struct Executables {
     /// One update on one batch; its outputs say of the batch what [`MetricSums`](crate::MetricSums) makes metrics of.
     pub train: Arc<Executable>,
     /// What makes metrics of its totals; needed if it has any.

@@ -14,7 +14,7 @@ use crate::training::evaluate::{Evaluator, Ran};
 use crate::training::feed::{Feed, NotFinite};
 use crate::training::log::{Log, Position};
 use crate::training::metrics::{MetricSums, Metrics};
-use crate::training::options::{CheckpointOptions, LogOptions, Options, Programs};
+use crate::training::options::{CheckpointOptions, Executables, LogOptions, Options};
 use crate::training::progress::{Epoch, Flow, Outlook, Progress, Update};
 use crate::training::ranges;
 use crate::training::resume::{beginning, fingerprint, resume};
@@ -60,14 +60,14 @@ pub struct Failures {
 /// they are tried again, and [`Outcome::failures`] tells what is missing in the end. An index of the data that is outside of its
 /// range is an error before the first step.
 pub fn train(
-    programs: &Programs,
+    executables: &Executables,
     state: &mut State,
     threads: &Threads,
     data: &mut dyn Batches,
     options: &Options,
     progress: &mut dyn Progress,
 ) -> Result<Outcome> {
-    let mut run = Run::begin(programs, state, threads, data, options, progress)?;
+    let mut run = Run::begin(executables, state, threads, data, options, progress)?;
     let mut stopped = false;
     while !stopped && run.cursor.epoch < options.epochs {
         stopped = run.epoch(state, data, progress)? == Flow::Stop;
@@ -116,30 +116,30 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn begin(
-        programs: &Programs,
+        executables: &Executables,
         state: &mut State,
         threads: &Threads,
         data: &mut dyn Batches,
         options: &'a Options,
         progress: &mut dyn Progress,
     ) -> Result<Run<'a>> {
-        let feed = Feed::bind(&programs.train, state, threads, data)?;
+        let feed = Feed::bind(&executables.train, state, threads, data)?;
         let samples = data.len(Split::Train);
         let batches = whole_batches(samples, feed.batch())?;
         let order = indices(samples)?;
-        let evaluator = match &programs.evaluation {
+        let evaluator = match &executables.evaluation {
             Some(e) if !data.is_empty(Split::Validation) => {
                 Some(Evaluator::bind(e, state, threads, data, Split::Validation)?)
             }
             _ => None,
         };
-        let manifest = programs.train.manifest();
+        let manifest = executables.train.manifest();
         ranges::check(data, Split::Train, options.seed, manifest)?;
         if let Some(evaluator) = &evaluator {
             ranges::check(data, Split::Validation, options.seed, evaluator.manifest())?;
         }
 
-        let mut sums = MetricSums::bind(manifest, programs.formulas.as_ref(), state, threads)?;
+        let mut sums = MetricSums::bind(manifest, executables.formulas.as_ref(), state, threads)?;
         let names = sums.names().to_vec();
         let mut cursor = Cursor {
             numerics: manifest.numerics,
