@@ -12,7 +12,7 @@
 //! | Strassen | | columns of a half | rows of a half, for each run of columns | terms of a half |
 //! | strided | rows | columns | | terms |
 //! | weights | | output channels | positions | |
-//! | weights, Winograd | input channels | output channels | | tiles |
+//! | weights, Winograd | input channels | output channels | images and rows of tiles, transformed together | tiles |
 //! | expansion | | channels | bands of rows, for each run of columns | input channels |
 
 use super::axes::Loops;
@@ -85,7 +85,7 @@ impl Tiling {
             Method::Weights(parts) => Tiling::weights(shape, parts, chosen),
             // Whole channels, and code for every kernel position: nothing is cut.
             Method::DepthwiseWeights => Tiling::default(),
-            Method::WinogradWeights(_) => Tiling::winograd_weights(shape, chosen),
+            Method::WinogradWeights(filter) => Tiling::winograd_weights(*filter, shape, chosen),
         }
     }
 
@@ -233,13 +233,19 @@ impl Tiling {
         }
     }
 
-    fn winograd_weights(shape: &Shape, chosen: Tuning) -> Tiling {
+    /// Boxes are what is transformed together, as much as there is scratch memory for: whole images, or rows of tiles of one.
+    fn winograd_weights(filter: Filter, shape: &Shape, chosen: Tuning) -> Tiling {
+        let &[rows, columns] = shape.windows.as_slice() else { unreachable!("images have two axes") };
+        let [batch, down] = [shape.batch, filter.tiles(&rows)].map(Window::identity);
+        let row = filter.area() * filter.tiles(&columns) * (shape.channels + shape.outputs);
+        let (image, room) = (row * down.output, winograd_weights::SCRATCH);
+        let rows = if image <= room { down.output } else { room / row.max(1) };
         let sizes = winograd_weights::ROWS;
         let even = sizes.into_iter().find(|&rows| shape.channels.is_multiple_of(rows)).unwrap_or(sizes[0]);
         Tiling {
             rows: chosen.rows(even),
             columns: column_block(shape.outputs, chosen.columns()),
-            boxes: Vec::new(),
+            boxes: vec![Boxes::new(vec![batch.chunks(room / image.max(1)), down.chunks(rows)])],
             depth: chosen.depth(winograd_weights::DEPTH),
         }
     }

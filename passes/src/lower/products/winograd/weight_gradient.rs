@@ -19,10 +19,12 @@ use super::super::boxes::for_each_kind;
 use super::super::image::Image;
 use super::super::method::Filter;
 use super::super::product::Product;
+use super::super::shape::Shape;
+use super::super::tiling::Tiling;
 use super::lanes::Lane;
 use super::transform::{Params, Side, Target, TileBox, Tiles, apart};
 use crate::facts::blocking::winograd::LANES;
-use crate::facts::blocking::winograd_weights::{FEWEST_BLOCKS, SCRATCH, TILES};
+use crate::facts::blocking::winograd_weights::{FEWEST_BLOCKS, TILES};
 use crate::facts::blocks::{Cut, blocks_of, count, starting};
 use crate::facts::windows::{Segment, Window, balanced};
 use crate::lower::kernel::KernelBuilder;
@@ -101,6 +103,8 @@ struct Sizes {
     /// Input channels and output channels in blocks: rows and columns of the products.
     rows: Vec<Cut>,
     columns: Vec<Cut>,
+    /// Images, and rows of tiles of one, that are transformed together.
+    together: [usize; 2],
     /// Tiles, about, of a block of the products.
     depth: usize,
 }
@@ -140,7 +144,7 @@ struct Sums<'b> {
 impl Lowering<'_> {
     /// The gradient of a convolution with respect to its weights, by tiles of outputs.
     pub(in super::super) fn winograd_gradient(&mut self, asked: &Product<'_>, filter: Filter) {
-        let sizes = Sizes::of(asked, filter);
+        let sizes = Sizes::of(&asked.shape, &asked.tiling, filter);
         let operands = Operand::both(asked, &sizes);
         let batch = asked.shape.batch;
         let whole = Piece { images: batch, rows: (0, sizes.down) };
@@ -357,9 +361,9 @@ impl Lowering<'_> {
 }
 
 impl Sizes {
-    fn of(asked: &Product<'_>, filter: Filter) -> Sizes {
-        let (shape, tiling) = (&asked.shape, &asked.tiling);
+    fn of(shape: &Shape, tiling: &Tiling, filter: Filter) -> Sizes {
         let &[rows, columns] = shape.windows.as_slice() else { unreachable!("images have two axes") };
+        let [images, rows_of_tiles] = tiling.chunks() else { unreachable!("images and rows of tiles") };
         Sizes {
             filter,
             dtype: shape.dtype,
@@ -369,6 +373,7 @@ impl Sizes {
             outputs: shape.outputs,
             rows: blocks_of(shape.channels, tiling.rows),
             columns: blocks_of(shape.outputs, tiling.columns),
+            together: [images.length, rows_of_tiles.length],
             depth: tiling.depth,
         }
     }
@@ -397,12 +402,10 @@ impl Sizes {
         blocks.iter().map(|cut| self.area() * apart(tiles * cut.width) * cut.count).sum()
     }
 
-    /// The images, and the rows of tiles of an image, of the first piece: no other has more.
+    /// The first piece of a batch: no other has more images, or rows of tiles.
     fn largest_piece(&self, batch: usize) -> Piece {
-        let (row, down) = (self.area() * self.across * (self.channels + self.outputs), self.down);
-        let images = balanced(batch, (SCRATCH / (row * down).max(1)).max(1)).min(batch);
-        let rows = if row * down <= SCRATCH { down } else { balanced(down, (SCRATCH / row.max(1)).max(1)) };
-        Piece { images, rows: (0, rows) }
+        let [images, rows] = self.together;
+        Piece { images: images.min(batch), rows: (0, rows.min(self.down)) }
     }
 
     /// The rows of tiles of an image in pieces of so many, in order: the first of each run of pieces that look alike, and
@@ -510,8 +513,9 @@ impl Sizes {
 mod tests {
     use brolga_ir::program::BufferId;
 
+    use super::super::super::method::Method;
     use super::*;
-    use crate::facts::blocking::winograd_weights::DEPTH;
+    use crate::tuning::Tuning;
 
     #[test]
     fn pieces_cover_every_row_of_tiles_in_order() {
@@ -522,17 +526,13 @@ mod tests {
             (1, 1, 1, 1, 0),
             (3, 5, 200, 7, 2),
         ] {
-            let sizes = Sizes {
-                filter: Filter { m: 4, k: 3 },
-                dtype: DType::F32,
-                across,
-                down,
-                channels,
-                outputs,
-                rows: vec![Cut::whole(channels)],
-                columns: vec![Cut::whole(outputs)],
-                depth: DEPTH,
-            };
+            let filter = Filter { m: 4, k: 3 };
+            let windows =
+                [4 * down, 4 * across].map(|extent| Window { kernel: 3, low: 1, ..Window::identity(extent) });
+            let (dtype, groups, windows) = (DType::F32, 1, windows.to_vec());
+            let shape = Shape { dtype, batch, groups, channels, outputs, windows };
+            let tiling = Tiling::of(&Method::WinogradWeights(filter), &shape, Tuning::default(), true);
+            let sizes = Sizes::of(&shape, &tiling, filter);
             let image =
                 Image { location: BufferId(0).into(), len: 0, offset: 0, positions: Vec::new(), channel: 1 };
             let operand = |side, low| {
