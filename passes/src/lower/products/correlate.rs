@@ -8,8 +8,7 @@
 //!
 //! A grid point computes the product for a box of positions and a block of output channels: it goes through the
 //! blocks of input channels, each with its panel of weights in the first-level cache, and ends with what is fused
-//! behind the convolution, while the box is still there. Weights are packed into panels once for each call, or in
-//! `prepare` where they are fixed.
+//! behind the convolution, while the box is still there. Weights are packed into panels ([`packing`](super::packing)).
 
 use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Panel, Tile, TileLoop};

@@ -1,4 +1,8 @@
-//! Weights of convolutions and products, packed into panels: in `prepare` where they are fixed, else in each call.
+//! Weights of convolutions and products, packed into panels: in `prepare` where they are fixed, else in each call, before the loops
+//! in which they are the same.
+//!
+//! A [`Packing`] is the request, [`Packed`] what comes of it, and [`Lowering::packed`] the one place that makes such a buffer. What it
+//! holds is declared with it: the type that the graph chooses for the weights, and the [`Panels`] that the product's tiling asks for.
 
 use brolga_ir::choice::Layout;
 use brolga_ir::index::Index;
