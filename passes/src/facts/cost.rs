@@ -12,6 +12,7 @@
 //! | `parallelise` | whether a call, and a run, have enough to do for several threads | [`cycles`], [`threads`] |
 //! | `fuse` | what is computed again rather than stored, and when rows are too few | [`REPEATED`], [`threads`] |
 //! | `rematerialise` | time of a call | [`nanoseconds`] |
+//! | code generation | how registers are given to a tile, and nothing else | [`work::point`] |
 //!
 //! Numbers that only say into which pieces work is cut stand in [`blocking`](super::blocking).
 
