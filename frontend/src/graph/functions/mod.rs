@@ -15,17 +15,19 @@ mod losses;
 mod metrics;
 mod numbers;
 mod reductions;
+mod sequences;
 mod shapes;
 mod sorting;
 
 use crate::signature::Signature;
 use function::Function;
 
-const FUNCTIONS: [&[Function]; 9] = [
+const FUNCTIONS: [&[Function]; 10] = [
     &numbers::FUNCTIONS,
     &elementwise::FUNCTIONS,
     &reductions::FUNCTIONS,
     &shapes::FUNCTIONS,
+    &sequences::FUNCTIONS,
     &creation::FUNCTIONS,
     &sorting::FUNCTIONS,
     &attention::FUNCTIONS,

@@ -26,7 +26,7 @@ const TAKE: [Parameter; 5] = [
 ];
 
 /// An argument that holds whole numbers: a tensor, a list or a number.
-fn whole(builder: &mut Builder, args: &Args, name: &str, what: &str) -> Built {
+pub(super) fn whole(builder: &mut Builder, args: &Args, name: &str, what: &str) -> Built {
     let indices = match args.get(name) {
         Some(value @ Spanned { value: Val::Int(_) | Val::List(_), .. }) => builder.ops().tensor(value)?,
         Some(Spanned { value: found @ (Val::Float(_) | Val::Bool(_)), .. }) => {
