@@ -177,7 +177,8 @@ impl Choice {
             });
         }
         let b = Builder::new(&mut *cx.b.graph, cx.b.origin.clone());
-        let mut inner = GradientCx { b, operands: &operands, results: &results, cotangents: &cotangents };
+        let (operands, results, cotangents) = (&operands[..], &results[..], &cotangents[..]);
+        let mut inner = GradientCx { b, operands, results, cotangents, wanted: cx.wanted };
         let found = op.get().gradient(&mut inner)?;
         let mut outgoing = Vec::new();
         for (cotangent, image) in found.into_iter().zip([first, second]) {

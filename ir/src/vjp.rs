@@ -57,8 +57,10 @@ pub fn vjp(
         let node = graph.node(id);
         let (op, operands, origin) = (node.op.clone(), node.operands.clone(), node.origin.step("backward"));
         let choice = graph.choice(id);
+        let wanted: Vec<bool> = operands.iter().map(|&operand| reaches(graph, &active, operand)).collect();
         let b = Builder::new(graph, origin.clone());
-        let mut cx = GradientCx { b, operands: &operands, results: &results, cotangents: &incoming };
+        let mut cx =
+            GradientCx { b, operands: &operands, results: &results, cotangents: &incoming, wanted: &wanted };
         let outgoing = choice.gradient(&op, &mut cx).map_err(|error| match error {
             GradientError::NotDifferentiable(reason) => GraphError {
                 path: graph.node(id).origin.path.to_string(),

@@ -61,8 +61,7 @@ impl Operator for Cond {
     /// The same choice between the regions' reverse walks.
     fn gradient(&self, cx: &mut GradientCx) -> Gradient {
         let captures = &cx.operands[1..];
-        let float = |value: Value| cx.b.ty(value).dtype.is_float();
-        let wanted: Vec<usize> = (0..captures.len()).filter(|&i| float(captures[i])).collect();
+        let wanted: Vec<usize> = (0..captures.len()).filter(|&i| cx.wanted[i + 1]).collect();
         let seeded: Vec<usize> = (0..cx.results.len()).filter(|&i| cx.cotangents[i].is_some()).collect();
         let mut operands = cx.operands.to_vec();
         operands.extend(seeded.iter().filter_map(|&i| cx.cotangents[i]));

@@ -129,6 +129,8 @@ pub struct GradientCx<'a> {
     pub results: &'a [Value],
     /// The cotangents of the results; `None` counts as zero. At least one is there.
     pub cotangents: &'a [Option<Value>],
+    /// For each operand whether anybody wants its cotangent. A rule may build it anyway.
+    pub wanted: &'a [bool],
 }
 
 impl GradientCx<'_> {

@@ -3,7 +3,7 @@
 use super::fused::expect_types;
 use super::*;
 use crate::vjp::vjp;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Runs the body `length` times. Operands: initial carries, tensors whose axis 0 is sliced, captures. Parameters of
 /// the body: carries, the slices of this iteration, captures. Outputs of the body: the next carries, slices of
@@ -42,32 +42,316 @@ impl Scan {
         slice.with_dims([&[self.length], slice.dims.as_slice()].concat())
     }
 
-    /// The results that hold the carry each iteration starts from, stacked, one for each carry; nothing unless there
-    /// are all of them.
-    fn saved(&self) -> Option<Vec<usize>> {
-        let outputs = self.body.outputs();
-        let stacked = |carry: Value| (self.carries..outputs.len()).find(|&i| outputs[i].value == carry);
-        let carries = self.body.parameters()[..self.carries].iter();
-        carries.map(|&id| stacked(self.body.result(id))).collect()
+    /// The parameters of the body, as values.
+    fn parameters(&self) -> Vec<Value> {
+        self.body.parameters().iter().map(|&id| self.body.result(id)).collect()
     }
 
-    /// The same scan, which also gives the carries that every iteration starts from.
-    fn saving(&self) -> Scan {
-        let mut body = self.body.clone();
-        let carries: Vec<NodeId> = body.parameters()[..self.carries].to_vec();
-        for carry in carries {
-            let (name, value) = (new_output_name(&body, "saved"), body.result(carry));
+    /// The parameters that depend on something wanted: itself, or, for a carry, what an iteration makes of it.
+    fn varied(&self, wanted: &[bool]) -> Vec<bool> {
+        let parameters = self.parameters();
+        let float = |value: Value| self.body.ty(value).dtype.is_float();
+        let mut varied: Vec<bool> = (0..wanted.len()).map(|i| wanted[i] && float(parameters[i])).collect();
+        // Progress: each round but the last adds a carry.
+        loop {
+            let start = (0..varied.len()).filter(|&i| varied[i]).map(|i| parameters[i].node);
+            let mut active: FxHashSet<NodeId> = start.collect();
+            for id in self.body.order() {
+                let node = self.body.node(id);
+                let through = |operand: &Value| float(*operand) && active.contains(&operand.node);
+                if !node.op.stops_gradient() && node.operands.iter().any(through) {
+                    active.insert(id);
+                }
+            }
+            let next = |i: usize| self.body.outputs()[i].value;
+            let more = |i: &usize| !varied[*i] && float(next(*i)) && active.contains(&next(*i).node);
+            let more: Vec<usize> = (0..self.carries).filter(more).collect();
+            if more.is_empty() {
+                return varied;
+            }
+            more.into_iter().for_each(|i| varied[i] = true);
+        }
+    }
+
+    /// The carries that something with a cotangent depends on, in this iteration or a later one.
+    fn seeded(&self, cotangents: &[Option<Value>]) -> Vec<bool> {
+        let outputs = self.body.outputs();
+        let numbers: FxHashMap<NodeId, usize> =
+            self.body.parameters()[..self.carries].iter().copied().zip(0..).collect();
+        let mut seeded: Vec<bool> = (0..self.carries).map(|i| cotangents[i].is_some()).collect();
+        let seeds = (0..outputs.len()).filter(|&i| cotangents[i].is_some());
+        let mut open: Vec<NodeId> = seeds.map(|i| outputs[i].value.node).collect();
+        let mut seen: FxHashSet<NodeId> = FxHashSet::default();
+        // Progress: every node is gone through once.
+        while let Some(id) = open.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            if let Some(&number) = numbers.get(&id) {
+                seeded[number] = true;
+                open.push(outputs[number].value.node);
+            }
+            open.extend(self.body.node(id).operands.iter().map(|operand| operand.node));
+        }
+        seeded
+    }
+
+    /// The first step of the gradient: one iteration, and behind it its reverse walk. Cotangents go through the carries that
+    /// depend on something wanted, and that something with a cotangent depends on; none is built for anything else.
+    fn linearise(&self, cx: &GradientCx) -> Result<Linear, GradientError> {
+        let fixed = self.carries + self.slices;
+        let (varied, seeded) = (self.varied(cx.wanted), self.seeded(cx.cotangents));
+        let mut whole = self.body.clone();
+        let parameters = self.parameters();
+        let seed = |whole: &mut Graph, number: usize, name: &str| {
+            let value = self.body.outputs()[number].value;
+            let name = new_parameter_name(whole, name);
+            let cotangent = whole.add_parameter(&name, Role::Data, self.body.ty(value).clone());
+            (number, value, cotangent)
+        };
+        let carried: Vec<usize> = (0..self.carries).filter(|&i| varied[i] && seeded[i]).collect();
+        let carries: Vec<_> = carried.iter().map(|&i| seed(&mut whole, i, "dc")).collect();
+        let float = |i: &usize| self.body.ty(self.body.outputs()[*i].value).dtype.is_float();
+        let given = (self.carries..self.body.outputs().len()).filter(|&i| cx.cotangents[i].is_some());
+        let stacked: Vec<_> = given.filter(float).map(|i| seed(&mut whole, i, "dy")).collect();
+        let wanted: Vec<usize> = (self.carries..parameters.len()).filter(|&i| varied[i]).collect();
+        let seeds: Vec<(Value, Value)> = carries.iter().chain(&stacked).map(|&(_, y, dy)| (y, dy)).collect();
+        let wrt: Vec<Value> = carried.iter().chain(&wanted).map(|&i| parameters[i]).collect();
+        let mut found = vjp(&mut whole, &seeds, &wrt)?;
+        let others = found.split_off(carried.len());
+        let others = wanted.into_iter().zip(others).filter_map(|(i, found)| Some((i, found?)));
+        let (sliced, captured) = others.partition(|&(i, _)| i < fixed);
+        let cotangents =
+            |list: Vec<(usize, Value, Value)>| list.into_iter().map(|(i, _, dy)| (i, dy)).collect();
+        let (carries, stacked) = (cotangents(carries), cotangents(stacked));
+        Ok(Linear { whole, carries, stacked, next: found, sliced, captured })
+    }
+
+    /// The second step: what the way back reads of an iteration. What the loop takes and what it stacks is there. Of the rest,
+    /// elementwise work is done again from what it is made of; products, and whatever else combines many elements, are
+    /// stacked by the way forward. What depends on captures alone is done again: it is the same in every iteration.
+    ///
+    /// This is where another rule would stand, such as to stack the carries of some iterations only, and to run those between
+    /// again.
+    fn choose(&self, linear: &Linear) -> Kept {
+        let whole = &linear.whole;
+        let fixed = self.carries + self.slices;
+        let outputs = whole.outputs();
+        let mut known: FxHashMap<Value, Source> = FxHashMap::default();
+        for (number, output) in outputs.iter().enumerate().skip(self.carries) {
+            known.entry(output.value).or_insert(Source::Result(number));
+        }
+        let mut same: FxHashSet<NodeId> = FxHashSet::default();
+        for (number, &parameter) in self.parameters().iter().enumerate().skip(self.carries) {
+            known.insert(parameter, Source::Operand(number));
+            if number >= fixed {
+                same.insert(parameter.node);
+            }
+        }
+        let back = linear.back();
+        for id in whole.order_from(linear.cotangents()) {
+            let node = whole.node(id);
+            let is_parameter = matches!(node.op, Op::Parameter(_));
+            if !is_parameter && node.operands.iter().all(|operand| same.contains(&operand.node)) {
+                same.insert(id);
+            }
+        }
+        let again = |id: NodeId| same.contains(&id) || is_elementwise(whole, id);
+        let mut kept = Kept::default();
+        let mut seen: FxHashSet<Value> = FxHashSet::default();
+        let mut open: Vec<Value> = linear.cotangents();
+        // Progress: every value is gone through once.
+        while let Some(value) = open.pop() {
+            if !seen.insert(value) || linear.is_seed(value) {
+                continue;
+            }
+            let source = known.get(&value).copied();
+            match source {
+                Some(source) => kept.read.push((value, source)),
+                None if back.contains(&value.node) || again(value.node) => {
+                    open.extend(whole.node(value.node).operands.iter().rev());
+                }
+                None => {
+                    kept.read.push((value, Source::Result(outputs.len() + kept.saved.len())));
+                    kept.saved.push(value);
+                }
+            }
+        }
+        kept
+    }
+
+    /// The results of the loop and, behind them, what it stacks for the way back: of a loop that takes the place of this one,
+    /// which nothing uses then, so that the way forward is not run twice.
+    fn keep(&self, cx: &mut GradientCx, linear: &Linear, kept: &Kept) -> Result<Vec<Value>, GradientError> {
+        if kept.saved.is_empty() {
+            return Ok(cx.results.to_vec());
+        }
+        let mut body = Graph::new(&self.body.name);
+        let mut map: FxHashMap<Value, Value> = FxHashMap::default();
+        for parameter in self.parameters() {
+            let name = self.body.parameter(parameter.node).map_or("", |p| &p.name);
+            map.insert(parameter, body.add_parameter(name, Role::Data, self.body.ty(parameter).clone()));
+        }
+        for output in linear.whole.outputs() {
+            let value = body.import(&linear.whole, &[output.value], &mut map)?[0];
+            body.add_output(&output.name, Role::Data, value);
+        }
+        for &value in &kept.saved {
+            let value = body.import(&linear.whole, &[value], &mut map)?[0];
+            let name = new_output_name(&body, "saved");
             body.add_output(&name, Role::Data, value);
         }
-        Scan { body, ..self.clone() }
+        let origin = cx.b.graph.node(cx.results[0].node).origin.clone();
+        let scan = cx.b.graph.add(Scan { body, ..self.clone() }, cx.operands, &origin)?;
+        let results = cx.b.graph.results(scan);
+        for (&old, &new) in cx.results.iter().zip(&results) {
+            cx.b.graph.replace_uses(old, new);
+        }
+        Ok(results)
+    }
+
+    /// The third step: the loop that runs back. It carries the cotangents of the carries, and the sums of those of the captures.
+    fn transpose(
+        &self,
+        cx: &mut GradientCx,
+        linear: &Linear,
+        kept: &Kept,
+        results: &[Value],
+    ) -> Result<Vec<Option<Value>>, GradientError> {
+        let whole = &linear.whole;
+        let mut back = Back { body: Graph::new(&self.body.name), operands: Vec::new() };
+        let mut map: FxHashMap<Value, Value> = FxHashMap::default();
+        for &(number, cotangent) in &linear.carries {
+            let start = cx.cotangent(number)?;
+            map.insert(cotangent, back.parameter("dc", whole.ty(cotangent), start));
+        }
+        let mut sums = Vec::with_capacity(linear.captured.len());
+        for &(_, found) in &linear.captured {
+            let start = cx.b.full(0.0, whole.ty(found))?;
+            sums.push(back.parameter("dk", whole.ty(found), start));
+        }
+        let carries = back.operands.len();
+        let is_capture =
+            |source: Source| matches!(source, Source::Operand(i) if i >= self.carries + self.slices);
+        for &(value, source) in kept.read.iter().filter(|&&(_, source)| !is_capture(source)) {
+            let operand = source.value(cx, results);
+            map.insert(value, back.parameter("x", whole.ty(value), operand));
+        }
+        for &(number, cotangent) in &linear.stacked {
+            let dy = cx.cotangent(number)?;
+            map.insert(cotangent, back.parameter("dy", whole.ty(cotangent), dy));
+        }
+        let slices = back.operands.len() - carries;
+        for &(value, source) in kept.read.iter().filter(|&&(_, source)| is_capture(source)) {
+            let operand = source.value(cx, results);
+            map.insert(value, back.parameter("k", whole.ty(value), operand));
+        }
+        let Back { mut body, operands } = back;
+        let mut cotangents = Vec::new();
+        for (&(_, cotangent), &next) in linear.carries.iter().zip(&linear.next) {
+            cotangents.push(match next {
+                Some(next) => body.import(whole, &[next], &mut map)?[0],
+                None => Builder::new(&mut body, cx.b.origin.clone()).full(0.0, whole.ty(cotangent))?,
+            });
+        }
+        for (&(_, found), sum) in linear.captured.iter().zip(sums) {
+            let found = body.import(whole, &[found], &mut map)?[0];
+            cotangents.push(Builder::new(&mut body, cx.b.origin.clone()).add(sum, found)?);
+        }
+        for &(_, found) in &linear.sliced {
+            cotangents.push(body.import(whole, &[found], &mut map)?[0]);
+        }
+        for (number, value) in cotangents.into_iter().enumerate() {
+            body.add_output(&format!("d{number}"), Role::Data, value);
+        }
+        let scan = Scan { body, length: self.length, carries, slices, reverse: !self.reverse };
+        let found = cx.b.add_nodes(scan, &operands)?;
+        let mut gradients = vec![None; cx.operands.len()];
+        let numbers = linear.carries.iter().chain(&linear.captured).chain(&linear.sliced);
+        for (&(number, _), result) in numbers.zip(found) {
+            gradients[number] = Some(result);
+        }
+        Ok(gradients)
     }
 }
 
-/// The scan that runs back, in the making. Its parameters, outputs and operands are lists of three parts: carries
-/// (the cotangents of the carries, then those of the captures), slices, captures.
+/// An iteration with its reverse walk. Lists name a parameter or an output by its number, and the value inside `whole` that is
+/// its cotangent.
+struct Linear {
+    whole: Graph,
+    /// Carries through which cotangents go: the parameter that stands for that of what the iteration leaves.
+    carries: Vec<(usize, Value)>,
+    /// Stacked results with a cotangent, and the parameter that stands for it.
+    stacked: Vec<(usize, Value)>,
+    /// For each of the carries the cotangent of what the iteration begins with, if it has one.
+    next: Vec<Option<Value>>,
+    /// Slices and captures that are wanted.
+    sliced: Vec<(usize, Value)>,
+    captured: Vec<(usize, Value)>,
+}
+
+impl Linear {
+    /// The cotangents that the reverse walk gives.
+    fn cotangents(&self) -> Vec<Value> {
+        let others = self.captured.iter().chain(&self.sliced).map(|&(_, found)| found);
+        self.next.iter().filter_map(|&next| next).chain(others).collect()
+    }
+
+    /// Whether a value is a cotangent that the reverse walk takes.
+    fn is_seed(&self, value: Value) -> bool {
+        self.carries.iter().chain(&self.stacked).any(|&(_, seed)| seed == value)
+    }
+
+    /// The nodes that depend on cotangents: the reverse walk itself.
+    fn back(&self) -> FxHashSet<NodeId> {
+        let seeds = self.carries.iter().chain(&self.stacked).map(|&(_, seed)| seed.node);
+        let mut back: FxHashSet<NodeId> = seeds.collect();
+        for id in self.whole.order_from(self.cotangents()) {
+            if self.whole.node(id).operands.iter().any(|operand| back.contains(&operand.node)) {
+                back.insert(id);
+            }
+        }
+        back
+    }
+}
+
+/// What the way back reads of an iteration.
+#[derive(Default)]
+struct Kept {
+    /// Values of `whole`, and where they are.
+    read: Vec<(Value, Source)>,
+    /// Those that the way forward stacks for it, behind its results.
+    saved: Vec<Value>,
+}
+
+/// Where a value of an iteration lies.
+#[derive(Clone, Copy)]
+enum Source {
+    /// In the operand of that number: a slice, or a capture.
+    Operand(usize),
+    /// In the result of that number, or behind the results.
+    Result(usize),
+}
+
+impl Source {
+    fn value(self, cx: &GradientCx, results: &[Value]) -> Value {
+        match self {
+            Source::Operand(number) => cx.operands[number],
+            Source::Result(number) => results[number],
+        }
+    }
+}
+
+/// Whether a node computes element by element: cheap enough to be done again.
+fn is_elementwise(graph: &Graph, id: NodeId) -> bool {
+    let node = graph.node(id);
+    let definitions = node.op.get().definition(&graph.operand_types(id), &node.types);
+    definitions.iter().all(|one| matches!(one, Definition::Element(_) | Definition::Pieces(_)))
+}
+
+/// The loop that runs back, in the making.
 struct Back {
     body: Graph,
-    carries: Vec<Value>,
     operands: Vec<Value>,
 }
 
@@ -126,89 +410,15 @@ impl Operator for Scan {
         Ok(carries.iter().map(|&ty| ty.clone()).chain(slices.iter().map(|&ty| self.stacked(ty))).collect())
     }
 
-    /// A scan in the other direction over saved carries: its carries are the cotangents of the carries, and the sums
-    /// of those of the captures. A scan that saves its carries takes the place of this one, which nothing uses then,
-    /// so the way forward is not run twice.
+    /// A loop in the other direction, over what this one stacks for it.
     fn gradient(&self, cx: &mut GradientCx) -> Gradient {
-        let fixed = self.carries + self.slices;
-        let saved: Vec<Value> = match self.saved() {
-            Some(results) => results.into_iter().map(|result| cx.results[result]).collect(),
-            None => {
-                let origin = cx.b.graph.node(cx.results[0].node).origin.clone();
-                let scan = cx.b.graph.add(self.saving(), cx.operands, &origin)?;
-                let mut results = cx.b.graph.results(scan);
-                let saved = results.split_off(self.body.outputs().len());
-                for (&old, new) in cx.results.iter().zip(results) {
-                    cx.b.graph.replace_uses(old, new);
-                }
-                saved
-            }
-        };
-        let parameters: Vec<Value> = self.body.parameters().iter().map(|&id| self.body.result(id)).collect();
-        let types: Vec<Type> = parameters.iter().map(|&value| self.body.ty(value).clone()).collect();
-        let float = |position: &usize| types[*position].dtype.is_float();
-        let carried: Vec<usize> = (0..self.carries).filter(float).collect();
-        let sliced: Vec<usize> = (self.carries..fixed).filter(float).collect();
-        let captured: Vec<usize> = (fixed..types.len()).filter(float).collect();
-
-        let mut back = Back { body: Graph::new(&self.body.name), carries: Vec::new(), operands: Vec::new() };
-        for &position in &carried {
-            let start = cx.cotangent(position)?;
-            let value = back.parameter("dc", &types[position], start);
-            back.carries.push(value);
+        let linear = self.linearise(cx)?;
+        if linear.cotangents().is_empty() && linear.carries.is_empty() {
+            return Ok(vec![None; cx.operands.len()]);
         }
-        for &position in &captured {
-            let start = cx.b.full(0.0, &types[position])?;
-            let value = back.parameter("dk", &types[position], start);
-            back.carries.push(value);
-        }
-        let mut map: FxHashMap<Value, Value> = FxHashMap::default();
-        for position in 0..fixed {
-            let operand = if position < self.carries { saved[position] } else { cx.operands[position] };
-            map.insert(parameters[position], back.parameter("x", &types[position], operand));
-        }
-        let mut cotangents = Vec::new();
-        for (position, output) in self.body.outputs().iter().enumerate().skip(self.carries) {
-            let ty = self.body.ty(output.value).clone();
-            if let (true, Some(dy)) = (ty.dtype.is_float(), cx.cotangents[position]) {
-                cotangents.push((output.value, back.parameter("dy", &ty, dy)));
-            }
-        }
-        let slices = back.operands.len() - back.carries.len();
-        for position in fixed..types.len() {
-            let value = back.parameter("k", &types[position], cx.operands[position]);
-            map.insert(parameters[position], value);
-        }
-
-        // One iteration: the body again, then its reverse walk.
-        let mut body = back.body;
-        let roots: Vec<Value> = self.body.outputs().iter().map(|output| output.value).collect();
-        let copies = body.import(&self.body, &roots, &mut map)?;
-        let carry_seeds = carried.iter().zip(&back.carries).map(|(&position, &dc)| (copies[position], dc));
-        let slice_seeds = cotangents.iter().map(|&(value, dy)| (map[&value], dy));
-        let seeds: Vec<(Value, Value)> = carry_seeds.chain(slice_seeds).collect();
-        let wanted: Vec<usize> = [carried.as_slice(), &captured, &sliced].concat();
-        let wrt: Vec<Value> = wanted.iter().map(|&position| map[&parameters[position]]).collect();
-        let found = vjp(&mut body, &seeds, &wrt)?;
-        for (number, (&position, found)) in wanted.iter().zip(found).enumerate() {
-            let mut b = Builder::new(&mut body, cx.b.origin.clone());
-            let mut value = match found {
-                Some(value) => value,
-                None => b.full(0.0, &types[position])?,
-            };
-            if captured.contains(&position) {
-                value = b.add(back.carries[number], value)?;
-            }
-            body.add_output(&format!("d{number}"), Role::Data, value);
-        }
-        let scan =
-            Scan { body, length: self.length, carries: back.carries.len(), slices, reverse: !self.reverse };
-        let results = cx.b.add_nodes(scan, &back.operands)?;
-        let mut gradients = vec![None; cx.operands.len()];
-        for (&position, &result) in wanted.iter().zip(&results) {
-            gradients[position] = Some(result);
-        }
-        Ok(gradients)
+        let kept = self.choose(&linear);
+        let results = self.keep(cx, &linear, &kept)?;
+        self.transpose(cx, &linear, &kept, &results)
     }
 
     fn definition(&self, _: &[&Type], results: &[Type]) -> Vec<Definition> {
