@@ -1,34 +1,32 @@
 //! Loop nests against the interpreter: random ones, and some by hand.
 
-mod generator;
-
+use brolga_ir::generate::kernels::nests;
 use brolga_ir::program::Program;
 
-use self::generator::Generator;
 use crate::common::{self, Rng, Values, check_program, check_seeds, many};
 
 #[test]
 fn random_nests() {
-    check_seeds(0..200, |seed| Generator::new(seed).kernel());
+    check_seeds(0..200, nests);
 }
 
 /// The cases above are only worth something if most of them are leaves with loops around strips.
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn many_nests_are_leaves() {
-    let nests = (0..100).filter(|&seed| {
-        let program = common::program(&Generator::new(seed).kernel());
+    let leaf = (0..100).filter(|&seed| {
+        let program = common::program(&nests(seed));
         leaves(&program).iter().any(|name| name.contains("nest"))
     });
-    let nests = nests.count();
-    assert!(nests > 60, "{nests} of 100");
+    let leaf = leaf.count();
+    assert!(leaf > 60, "{leaf} of 100");
 }
 
 /// `BROLGA_CASES` of them; for long runs by hand.
 #[test]
 #[ignore = "takes as long as asked for"]
 fn many_random_nests() {
-    check_seeds(many(), |seed| Generator::new(seed).kernel());
+    check_seeds(many(), nests);
 }
 
 /// A kernel in text form, whose parameters are state.

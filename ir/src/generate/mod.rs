@@ -1,10 +1,11 @@
-//! Random graphs, for tests that compare one way of running a graph with another.
+//! Random graphs and kernels, for tests that compare one way of running a graph with another.
 //!
 //! [`generate`] gives, for a seed, a valid graph over all operators and values for its parameters. Tensors are
 //! small; extents of 0 and 1 occur. Every node is needed by an output. [`random_graph`] gives graphs of fewer operators, in which
-//! passes find much to do.
+//! passes find much to do; [`kernels`] are of kernel programs.
 
 mod elementwise;
+pub mod kernels;
 mod make;
 mod maker;
 mod regions;

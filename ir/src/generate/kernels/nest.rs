@@ -1,12 +1,12 @@
 //! Random trees of loops, strips and tiles, with values, accumulators and stores at every level.
 
-use brolga_ir::DType;
-use brolga_ir::index::{Atom, Index, Var};
-use brolga_ir::program::walk::walk_mut;
-use brolga_ir::program::{AccId, Access, Combine, Expr, Kernel, Panel, Param, Stmt, Tile, TileLoop, ValueId};
-use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
-
-use crate::common::{self, Rng, Values, kernel, param};
+use super::by_hand::{Values, kernel, param};
+use crate::index::{Atom, Index, Var};
+use crate::program::walk::walk_mut;
+use crate::program::{AccId, Access, Combine, Expr, Kernel, Panel, Param, Stmt, Tile, TileLoop, ValueId};
+use crate::random::Rng;
+use crate::scalar::{Comparison, Scalar, ScalarOp};
+use crate::types::DType;
 
 /// Elements of every parameter, for each point of the grid.
 const LEN: i64 = 3000;
@@ -19,11 +19,10 @@ type Value = (ValueId, DType, bool);
 struct Scope {
     vars: Vec<(Var, usize)>,
     values: Vec<Value>,
-    strip: Option<Var>,
 }
 
 /// A kernel in the making.
-pub struct Generator {
+pub(super) struct Generator {
     random: Rng,
     params: Vec<Param>,
     grid: usize,
@@ -156,7 +155,7 @@ impl Generator {
                     ScalarOp::Select,
                     ScalarOp::Compare(Comparison::Lt),
                     ScalarOp::Convert(dtype),
-                    ScalarOp::Function(brolga_ir::scalar::Function::ALL[0]),
+                    ScalarOp::Function(crate::scalar::Function::ALL[0]),
                     if self.odd { ScalarOp::Convert(DType::F64) } else { ScalarOp::Abs },
                 ];
                 let op = self.random.of(&ops);
@@ -221,7 +220,6 @@ impl Generator {
         };
         let mut inside = scope.clone();
         inside.vars.push((var, extent));
-        inside.strip = Some(var);
         let mut body = Vec::new();
         for _ in 0..1 + self.random.below(6) {
             self.value(&mut body, &mut inside, Access::Read);
@@ -399,7 +397,7 @@ impl Generator {
     fn with_local(&mut self, mut body: Vec<Stmt>) -> Vec<Stmt> {
         let Some(param) = self.params.iter().position(|p| p.access == Access::ReadWrite) else { return body };
         let (dtype, len) = (self.params[param].dtype, self.params[param].len);
-        self.params.push(common::param(dtype, len, Access::Local));
+        self.params.push(param(dtype, len, Access::Local));
         let local = self.params.len() - 1;
         move_accesses(&mut body, param, local);
         let own = if self.grid > 0 { Index::var(0).scale(LEN) } else { Index::default() };
