@@ -140,6 +140,11 @@ impl Builder<'_> {
         self.frames[frame].names.insert(name.to_owned(), (value, span));
     }
 
+    /// Names a value of the layer that is being built: `h` of the layer `lstm` is `lstm.h`.
+    pub fn name_inside(&mut self, name: &str, value: Val) {
+        self.values.insert(self.full_name(name), value);
+    }
+
     /// Notes what a carry is behind this step; false if it has been named, which is reported.
     fn name_carry(&mut self, carry: (u32, usize), name: &str, value: &Val, span: Span) -> bool {
         let place = (self.source.clone(), span);

@@ -25,16 +25,18 @@ mod layer;
 mod normalization;
 mod pooling;
 mod random;
+mod recurrent;
 mod shape;
 
 pub(crate) use layer::Layer;
 
 use crate::signature::Signature;
 
-const LAYERS: [&[Layer]; 9] = [
+const LAYERS: [&[Layer]; 10] = [
     &dense::LAYERS,
     &attention::LAYERS,
     &convolution::LAYERS,
+    &recurrent::LAYERS,
     &pooling::LAYERS,
     &normalization::LAYERS,
     activation::LAYERS,

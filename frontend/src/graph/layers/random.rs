@@ -66,6 +66,17 @@ fn dropout(builder: &mut Builder, x: Tensor, args: &Args, dims: Vec<usize>) -> B
     if !builder.train || p == 0.0 {
         return Ok(x);
     }
+    thinned(builder, x, p, dims)
+}
+
+/// The dropout of a layer that has another one's inside, with a draw for each element.
+pub(super) fn dropped(builder: &mut Builder, x: Tensor, p: f64) -> Built {
+    let dims = builder.ops().dims(x);
+    if builder.train { thinned(builder, x, p, dims) } else { Ok(x) }
+}
+
+fn thinned(builder: &mut Builder, x: Tensor, p: f64, dims: Vec<usize>) -> Built {
+    let ty = builder.ops().ty(x);
     let uniform = builder.random_uniform(&ty.with_dims(dims))?;
     let ops = &mut builder.ops();
     let kept = ops.compare_num(Comparison::Ge, uniform, p)?;

@@ -20,6 +20,7 @@
 mod open;
 mod outline;
 mod recording;
+mod rows;
 mod shrink;
 
 pub(crate) use open::{Ended, Loops, NamedCarry, Next};

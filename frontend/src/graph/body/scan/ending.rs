@@ -2,7 +2,7 @@
 
 use brolga_ir::DType;
 use brolga_ir::program::Combine;
-use brolga_ir::scalar::{Comparison, ScalarOp};
+use brolga_ir::scalar::ScalarOp;
 
 use super::walk::Walk;
 use crate::graph::builder::Builder;
@@ -33,7 +33,7 @@ impl Builder<'_> {
         let lengths = walk.way.as_ref().and_then(|way| way.lengths);
         let within = match (lengths, walk.position) {
             (Some(lengths), Some(position)) => {
-                let mask = self.within(lengths, position);
+                let mask = self.within_rows(lengths, position);
                 Some(mask.map_err(|fault| self.fail(fault, walk.span)).ok()?)
             }
             _ => None,
@@ -44,14 +44,6 @@ impl Builder<'_> {
         let until = self.truth_of_step(until, within.map(|(_, rows)| rows), span)?;
         let alive = self.ended_by(within, until);
         alive.map_err(|fault| self.fail(fault, span)).ok()
-    }
-
-    /// Whether the position lies inside of each row: `bool[rows]`, and how many rows there are.
-    fn within(&mut self, lengths: Tensor, position: Tensor) -> Built<(Tensor, usize)> {
-        let mut ops = self.ops();
-        let dims = ops.dims(lengths);
-        let position = ops.b.broadcast(position, &dims, &[])?;
-        Ok((ops.b.compare(Comparison::Lt, position, lengths)?, dims[0]))
     }
 
     /// The value of `until`: a `bool[]`, or a `bool[rows]` with as many rows as there are.
@@ -114,14 +106,10 @@ impl Builder<'_> {
 
     /// The value where the step counts, else the other one.
     pub(super) fn where_alive(&mut self, alive: Alive, value: Tensor, otherwise: Tensor) -> Built {
-        let b = &mut self.ops().b;
-        let dims = b.dims(value);
-        let condition = match alive {
-            Alive::Always => return Ok(value),
-            Alive::Whole(alive) => b.broadcast(alive, &dims, &[])?,
-            Alive::Rows(alive, _) => b.broadcast(alive, &dims, &[0])?,
-        };
-        Ok(b.select(condition, value, otherwise)?)
+        match alive {
+            Alive::Always => Ok(value),
+            Alive::Whole(alive) | Alive::Rows(alive, _) => self.where_rows(alive, value, otherwise),
+        }
     }
 
     /// The value where the step counts, else 0.
