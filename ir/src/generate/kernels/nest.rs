@@ -395,11 +395,11 @@ impl Generator {
     /// The same with a parameter that is read and written in local memory meanwhile: the grid point's part of it is
     /// copied there and back.
     fn with_local(&mut self, mut body: Vec<Stmt>) -> Vec<Stmt> {
-        let Some(param) = self.params.iter().position(|p| p.access == Access::ReadWrite) else { return body };
-        let (dtype, len) = (self.params[param].dtype, self.params[param].len);
+        let Some(at) = self.params.iter().position(|p| p.access == Access::ReadWrite) else { return body };
+        let (dtype, len) = (self.params[at].dtype, self.params[at].len);
         self.params.push(param(dtype, len, Access::Local));
         let local = self.params.len() - 1;
-        move_accesses(&mut body, param, local);
+        move_accesses(&mut body, at, local);
         let own = if self.grid > 0 { Index::var(0).scale(LEN) } else { Index::default() };
         let mut copy = |from: usize, to: usize| {
             let index = own.add(&Index::var(self.next_var));
@@ -410,8 +410,8 @@ impl Generator {
             self.next_var += 1;
             Stmt::Strip { var: self.next_var - 1, extent: LEN as usize, body: stmts }
         };
-        body.insert(0, copy(param, local));
-        body.push(copy(local, param));
+        body.insert(0, copy(at, local));
+        body.push(copy(local, at));
         body
     }
 }
