@@ -5,6 +5,7 @@ mod filetests;
 mod grad;
 mod large;
 mod long;
+mod loops;
 mod lowering;
 mod pipelines;
 mod prepare;
