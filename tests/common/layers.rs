@@ -14,6 +14,8 @@ const fn row(name: &'static str, call: &'static str, input: &'static str) -> Row
 const LINE: &str = "f32[batch, 8, 12]";
 const IMAGE: &str = "f32[batch, 8, 12, 12]";
 const SOLID: &str = "f32[batch, 4, 6, 6, 6]";
+/// Samples with steps.
+const SERIES: &str = "f32[batch, 5, 7]";
 const ROWS: &str = "f32[batch, 12]";
 
 /// All layers; those that are computed in several ways several times.
@@ -31,6 +33,15 @@ pub const LAYERS: &[Row] = &[
         "MultiHeadAttention(heads: 2, key: \"it[:, 1:, :6] * 2\", key_mask: \"it[:, 1:, 0] > 0\", causal: true)",
         LINE,
     ),
+    row("Rnn", "Rnn(features: 5)", SERIES),
+    row("Rnn", "Rnn(features: 4, layers: 2, nonlinearity: \"relu\")", SERIES),
+    row("Lstm", "Lstm(features: 6, layers: 2, bidirectional: true)", SERIES),
+    row("Lstm", "Lstm(features: 4, lengths: \"int(abs(it[:, 0, 0]) * 5)\", bias: false)", SERIES),
+    row("Gru", "Gru(features: 5)", SERIES),
+    row("Gru", "Gru(features: 3, reset: \"before\", lengths: \"int(abs(it[:, 0, 0]) * 5)\")", SERIES),
+    row("RnnCell", "RnnCell(features: 4, state: \"it[:, :4]\")", ROWS),
+    row("LstmCell", "LstmCell(features: 4, state: [\"it[:, :4]\", \"it[:, 4:8]\"])", ROWS),
+    row("GruCell", "GruCell(features: 4, state: \"it[:, :4]\")", ROWS),
     row("Conv1d", "Conv1d(features: 12, kernel: 3, padding: 1)", LINE),
     row("Conv2d", "Conv2d(features: 16, kernel: 3, padding: 1)", IMAGE),
     row("Conv2d", "Conv2d(features: 64, kernel: 3, padding: 1)", "f32[batch, 64, 28, 28]"),

@@ -6,7 +6,7 @@ use crate::graph::builder::Builder;
 use crate::graph::init::Init;
 use crate::graph::ops::Ops;
 use crate::graph::value::{Args, Built, Fault, Tensor};
-use crate::signature::{Words, words};
+use crate::signature::words;
 
 words! {
     /// What Elman's unit is bent by.
