@@ -8,7 +8,8 @@
 //! sums     g' = g + dot(h_t, d_t)           nothing else needs g:      both are stacked, and G = g0 + dot(H, D) over time as well
 //! ```
 //!
-//! The last are the gradients of weights, which would be read and written in every iteration. With a product goes what it is made of
+//! A carry whose next value needs no other step is a slice too, of the sequence shifted by one (`shifted.rs`). The sums
+//! are the gradients of weights, which would be read and written in every iteration. With a product goes what it is made of
 //! outside, and what it is followed by as long as that makes nothing larger that the loop reads: a bias, an activation. What
 //! decides:
 //!
@@ -30,6 +31,7 @@ mod before;
 mod behind;
 mod outer;
 mod over;
+mod shifted;
 mod sums;
 
 use brolga_ir::ops::{Op, RegionOp, Scan};
@@ -48,23 +50,31 @@ fn batch_all(graph: &mut Graph) -> Result<bool, GraphError> {
     let mut changed = regions::apply(graph, &mut batch_all)?;
     let is_loop = |id: &NodeId| sequence(&graph.node(*id).op).is_some();
     for id in graph.order().into_iter().filter(is_loop).collect::<Vec<_>>() {
-        let mut left = Left::Loop(id);
-        let mut front = true;
-        // What is stacked for one thing makes others pay. Progress: each time nodes or carries leave the body.
-        while let Left::Loop(id) = left {
-            let Some(scan) = sequence(&graph.node(id).op).cloned() else { break };
-            left = match front {
-                true => before::move_before(graph, id, &scan)?,
-                false => behind::move_behind(graph, id, &scan)?,
-            };
-            changed |= !matches!(left, Left::All);
-            if front && matches!(left, Left::All) {
-                left = Left::Loop(id);
+        let mut at = id;
+        // What leaves the loop makes other work pay. Progress: each time nodes or carries leave the body.
+        while let Some(scan) = sequence(&graph.node(at).op).cloned() {
+            match move_some(graph, at, &scan)? {
+                Left::All => break,
+                Left::Loop(left) => (at, changed) = (left, true),
+                Left::Nothing => {
+                    changed = true;
+                    break;
+                }
             }
-            front = false;
         }
     }
     Ok(changed)
+}
+
+/// Moves one kind of work out of a loop.
+fn move_some(graph: &mut Graph, id: NodeId, scan: &Scan) -> Result<Left, GraphError> {
+    for work in [shifted::shift, before::move_before, behind::move_behind] {
+        match work(graph, id, scan)? {
+            Left::All => {}
+            left => return Ok(left),
+        }
+    }
+    Ok(Left::All)
 }
 
 /// The operator, if it is a loop over several steps of a sequence.
