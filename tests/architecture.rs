@@ -225,6 +225,45 @@ fn code_generation_chooses_registers_and_instructions_only() {
     assert_eq!(uses, ["use brolga_ir::program::work::point;"]);
 }
 
+/// What files of products read of the table of sizes, beside the one that cuts them: the numeric plan, how much is written out,
+/// whether packing pays, and what a kernel does inside of the pieces that it is given. Of `borders.rs` the tiling asks whether
+/// images are taken together.
+const INSIDE: [(&str, &str); 15] = [
+    ("borders.rs", "borders::{BOX, BOXES, FEWEST, IMAGES, SET}"),
+    ("borders.rs", "boxes::ROWS"),
+    ("borders.rs", "plan::CHANNELS"),
+    ("depthwise.rs", "code"),
+    ("depthwise.rs", "depthwise::REGISTERS"),
+    ("dot.rs", "packed"),
+    ("image.rs", "code"),
+    ("packing.rs", "panels::PACKED_ROWS"),
+    ("parts.rs", "plan::{CHAIN, PARTS, PIECES}"),
+    ("parts.rs", "weights::DEPTH"),
+    ("shape.rs", "code"),
+    ("winograd.rs", "winograd::{FEWEST_BLOCKS, LANES}"),
+    ("winograd/transform.rs", "winograd::LANES"),
+    ("winograd/weight_gradient.rs", "winograd::LANES"),
+    ("winograd/weight_gradient.rs", "winograd_weights::{FEWEST_BLOCKS, TILES}"),
+];
+
+/// Only one file makes a tiling; the others have no size that they could decide by.
+#[test]
+fn products_are_cut_where_their_tiling_is_resolved() {
+    let files = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("passes/src/lower/products"));
+    assert!(files.len() > 20, "{}", files.len());
+    let mut seen = INSIDE.map(|_| false);
+    for (name, text) in files {
+        for line in text.lines() {
+            let read = line.split_once("facts::blocking::").map(|(_, rest)| rest.trim_end_matches(';'));
+            let may = INSIDE.iter().position(|(file, what)| name == *file && read == Some(*what));
+            may.into_iter().for_each(|at| seen[at] = true);
+            let decides = read.is_some() || line.replace("-> Tiling {", "").contains("Tiling {");
+            assert!(may.is_some() || !decides || name == "tiling.rs", "{name}: {line}");
+        }
+    }
+    assert_eq!(seen, INSIDE.map(|_| true), "what is allowed is there");
+}
+
 /// The compiler and the runtime have an enumeration each, as neither sees the other.
 #[test]
 fn element_types_have_one_name_and_size() {
