@@ -192,8 +192,8 @@ impl Lowering<'_> {
     ) -> Packed {
         let panels = Panels {
             dims: [shape.groups, shape.area(), shape.channels, shape.outputs],
-            terms: tiling.depth,
-            columns: tiling.columns,
+            terms: tiling.depth.min(shape.channels).max(1),
+            columns: tiling.columns.min(shape.outputs).max(1),
             line: 0,
         };
         let (dtype, stored) = (shape.dtype, weights.stored);
