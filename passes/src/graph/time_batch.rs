@@ -18,7 +18,7 @@
 //! - Work on elements of slices alone pays where it is a result; otherwise it stays: in the loop it costs a pass over what is read
 //!   there anyway, outside one more tensor.
 //! - A sum of products pays always: what is stacked for it, which the loop makes anyway, is written once. A sum of elements pays
-//!   where those are stacked already.
+//!   where those are stacked already, or made of a product that goes behind the loop: the loss of every step.
 //!
 //! Random numbers stay: draws belong to the iteration. So does what has no form with one more axis (`over.rs`). A `while` has no
 //! sequence, a branch no iteration. Bodies that hold derivatives are left alone: `grad` removes these first.

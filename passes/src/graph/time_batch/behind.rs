@@ -73,18 +73,27 @@ impl Plan {
         let mut known: ValueTable<()> = ValueTable::default();
         let stacks = body.outputs().iter().enumerate().skip(scan.carries);
         let stacks = stacks.filter(|(number, _)| used[*number]).map(|(_, output)| output.value);
+        let stacks: Vec<Value> = stacks.collect();
         let made_of = sums.iter().filter(|sum| sum.pays).flat_map(|sum| sum.made_of.iter().copied());
-        for value in stacks.chain(made_of) {
+        for value in stacks.iter().copied().chain(made_of) {
             known.insert(source(body, value), ());
         }
-        let is_there = |value: &Value| {
-            let source = source(body, *value);
-            known.get(source).is_some() || *table.get(source.node) == Steps::Apart
-        };
-        sums.retain(|sum| sum.pays || sum.made_of.iter().all(is_there));
-        let chained = chained(scan, &sums);
-        let moved = moved(scan, table, &chained, used);
-        Plan { sums, moved }
+        // Progress: each round but the last leaves sums to the loop, which then needs their terms.
+        loop {
+            let chained = chained(scan, &sums);
+            let made_of = sums.iter().flat_map(|sum| sum.made_of.iter().copied());
+            let moved = moved(scan, table, &chained, stacks.iter().copied().chain(made_of));
+            let is_there = |value: &Value| {
+                let source = source(body, *value);
+                let is_stacked = known.get(source).is_some() || *table.get(source.node) == Steps::Apart;
+                is_stacked || *moved.get(value.node)
+            };
+            let count = sums.len();
+            sums.retain(|sum| sum.pays || sum.made_of.iter().all(is_there));
+            if sums.len() == count {
+                return Plan { sums, moved };
+            }
+        }
     }
 
     /// The values that the loop has to stack, beside those of its results that stay.
@@ -148,12 +157,16 @@ fn chained(scan: &Scan, sums: &[Sum]) -> NodeTable<bool> {
     found
 }
 
-/// The nodes that are computed behind the loop: products that pay, and everything up to the results. None that has no form for all
-/// steps stands between.
-fn moved(scan: &Scan, table: &NodeTable<Steps>, chained: &NodeTable<bool>, used: &[bool]) -> NodeTable<bool> {
+/// The nodes that are computed behind the loop: products that pay, and everything up to `roots`, results and what sums are made
+/// of. None that has no form for all steps stands between.
+fn moved(
+    scan: &Scan,
+    table: &NodeTable<Steps>,
+    chained: &NodeTable<bool>,
+    roots: impl IntoIterator<Item = Value>,
+) -> NodeTable<bool> {
     let body = &scan.body;
-    let results = body.outputs().iter().enumerate().skip(scan.carries).filter(|(number, _)| used[*number]);
-    let order = body.order_from(results.map(|(_, output)| output.value));
+    let order = body.order_from(roots);
     let mut stays: NodeTable<bool> = NodeTable::default();
     for &id in order.iter().rev() {
         let differ = differ(body, id, table);
