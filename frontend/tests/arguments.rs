@@ -88,8 +88,10 @@ fn tables_are_complete() {
         for row in table {
             // An optional argument may be among those that are always given.
             let given = row.1.split(", ").filter_map(|field| field.split_once(": ")).map(|(name, _)| name);
-            let optional: Vec<&str> =
-                given.filter(|name| *name == "lr").chain(row.2.iter().map(|(name, _)| *name)).collect();
+            let optional: Vec<&str> = given
+                .filter(|name| ["lr", "state"].contains(name))
+                .chain(row.2.iter().map(|(name, _)| *name))
+                .collect();
             rows.push((kind, row.0, optional));
         }
     }

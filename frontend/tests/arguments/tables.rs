@@ -21,6 +21,32 @@ pub(super) const WEIGHTED: &[(&str, &str)] = &[
 pub(super) const BINARY: &[(&str, &str)] =
     &[("reduction", "'sum'"), ("pos_weight", "3"), ("weights", "[1, 2, 3, 4, 5]")];
 pub(super) const NONE: &[(&str, &str)] = &[];
+pub(super) const RNN: &[(&str, &str)] = &[
+    ("layers", "2"),
+    ("bidirectional", "true"),
+    ("dropout", "0.5"),
+    ("lengths", "[1, 4]"),
+    ("initial", "\"it[:, 0]\""),
+    ("bias", "false"),
+    ("nonlinearity", "\"relu\""),
+];
+pub(super) const LSTM: &[(&str, &str)] = &[
+    ("layers", "2"),
+    ("bidirectional", "true"),
+    ("dropout", "0.5"),
+    ("lengths", "[1, 4]"),
+    ("initial", "[\"it[:, 0]\", \"it[:, 1]\"]"),
+    ("bias", "false"),
+];
+pub(super) const GRU: &[(&str, &str)] = &[
+    ("layers", "2"),
+    ("bidirectional", "true"),
+    ("dropout", "0.5"),
+    ("lengths", "[1, 4]"),
+    ("initial", "\"it[:, 0]\""),
+    ("bias", "false"),
+    ("reset", "\"before\""),
+];
 pub(super) const MANY: &[(&str, &str)] =
     &[("y", "t"), ("z", "t"), ("u", "t"), ("v", "t"), ("w", "t"), ("axis", "0"), ("keepdims", "true")];
 
@@ -30,6 +56,11 @@ pub(super) const FUNCTIONS: &[FunctionRow] = &[
     ("max(x{})", MANY),
     ("x * max(3{})", &[("y", "4"), ("axis", "0"), ("keepdims", "true")]),
     ("x * min([3, 4]{})", &[("axis", "0"), ("keepdims", "true")]),
+    ("split(c, 2{})[0]", ALONG),
+    ("x * arange(5{})", NONE),
+    ("mask(label, 3{})", NONE),
+    ("pick(x, label{})", ALONG),
+    ("shift(x, 1{})", &[("fill", "2"), ("axis", "0")]),
     ("abs(x{})", NONE),
     ("floor(x{})", NONE),
     ("ceil(x{})", NONE),
@@ -221,6 +252,17 @@ pub(super) const P: &[(&str, &str)] = &[("p", "0.3")];
 pub(super) const LAYERS: &[Row] = &[
     ("Linear", "features: 3", &[("bias", "false"), ("init", "Ones"), ("bias_init", "Ones")], "f32[2, 5]"),
     ("Embedding", "vocabulary: 9, features: 3", &[("padding_idx", "2"), ("init", "Ones")], "i32[4]"),
+    ("Rnn", "features: 3", RNN, "f32[2, 5, 3]"),
+    ("Lstm", "features: 3", LSTM, "f32[2, 5, 3]"),
+    ("Gru", "features: 3", GRU, "f32[2, 5, 3]"),
+    (
+        "RnnCell",
+        "features: 3, state: \"it\"",
+        &[("bias", "false"), ("nonlinearity", "\"relu\"")],
+        "f32[2, 3]",
+    ),
+    ("LstmCell", "features: 3, state: [\"it\", \"it\"]", &[("bias", "false")], "f32[2, 3]"),
+    ("GruCell", "features: 3, state: \"it\"", &[("bias", "false"), ("reset", "\"before\"")], "f32[2, 3]"),
     ("Parameter", "dims: [3, 4]", &[("init", "Ones")], "f32[2, 5]"),
     (
         "MultiHeadAttention",
