@@ -1,0 +1,104 @@
+"""Functions for sequences, and layers that are loops."""
+
+import torch
+import torch.nn.functional as F
+
+from .settings import setting
+from .table import f32, i32, row
+
+setting("split", "split(x, 2)[1] * split(x, 2, axis=-1)[0]", lambda v: v["x"].chunk(2, -1)[1] * v["x"].chunk(2, -1)[0])
+setting("split", "split(x, 3, axis=1)[2]", lambda v: v["x"].chunk(3, 1)[2])
+setting("arange", "x * arange(4)", lambda v: v["x"] * torch.arange(4).to(v["x"].dtype))
+row("functions", "mask", "where(mask(i, 4), x, 0)", lambda v: torch.where(torch.arange(4) < v["i"][:, None], v["x"], 0 * v["x"]),
+    {"x": f32(3, 4), "i": i32(3)}, [{"i": [2, 0, 5]}])  # fmt: skip
+row("functions", "pick", "pick(x, i)", lambda v: v["x"].gather(1, v["i"].long()[:, None])[:, 0], {"x": f32(3, 4), "i": i32(3)}, [{"i": [2, 0, 3]}])
+row("functions", "pick", "pick(x, i, axis=0)", lambda v: v["x"].gather(0, v["i"].long()), {"x": f32(3, 4), "i": i32(2, 4)},
+    [{"i": [2, 0, 1, 1, 2, 2, 0, 0]}])  # fmt: skip
+row("functions", "pick", "pick(x, i, axis=1)", lambda v: v["x"][torch.arange(2), v["i"].long()], {"x": f32(2, 3, 4), "i": i32(2)}, [{"i": [2, 0]}])
+setting("shift", "shift(x, 1)", lambda v: F.pad(v["x"], (1, -1)))
+setting("shift", "shift(x, -2, fill=-1.5, axis=1)", lambda v: F.pad(v["x"], (0, 0, -2, 2), value=-1.5))
+
+PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+def recurrent(kind, v, rows=None, layers=1, both=False, bias=True, state=None):
+    """PyTorch's own, on all rows at once; or on each by itself up to its length, and 0 behind it."""
+    x = v["x"]
+    suffixes = [f"_l{k}{back}" for k in range(layers) for back in (("", "_reverse") if both else ("",))]
+    weights = [v[f"m.{part}{suffix}"] for suffix in suffixes for part in PARTS[: 4 if bias else 2]]
+    n = weights[1].shape[1]
+    at_first = state or [torch.zeros(len(suffixes), len(x), n, dtype=x.dtype)] * (2 if kind == "lstm" else 1)
+
+    def run(x, state):
+        state = state if kind == "lstm" else state[0]
+        return getattr(torch, kind)(x, state, weights, bias, layers, 0.0, False, both, True)[0]
+
+    if rows is None:
+        return run(x, at_first)
+    found = []
+    for k, length in enumerate(rows):
+        if length:
+            y = run(x[k : k + 1, :length], [part[:, k : k + 1].contiguous() for part in at_first])
+            found.append(F.pad(y, (0, 0, 0, x.shape[1] - length)))
+        else:
+            found.append(torch.zeros(1, x.shape[1], n * (2 if both else 1), dtype=x.dtype))
+    return torch.cat(found)
+
+
+def weights_of(gates, inputs, n, layers=1, both=False, bias=True):
+    found = {}
+    for k in range(layers):
+        for back in ("", "_reverse") if both else ("",):
+            wide = inputs if k == 0 else n * (2 if both else 1)
+            dims = ((gates * n, wide), (gates * n, n), (gates * n,), (gates * n,))
+            found |= {f"{part}_l{k}{back}": d for part, d in list(zip(PARTS, dims))[: 4 if bias else 2]}
+    return found
+
+
+def recurrent_layer(name, arguments, f, weights, **inputs):
+    row("layers", name, "it", f, {"x": f32(2, 4, 3), **inputs}, [{}], states={f"m.{part}": f32(*dims) for part, dims in weights.items()},
+        body=f'{name}(name: "m", features: 2{arguments})', within="all")  # fmt: skip
+
+
+def reset_before(x, h, w, u, b, c):
+    """Cho et al. (2014): what the reset lets pass of the state is multiplied."""
+    wx, uh = x @ w.T + b, h @ u[:4].T + c[:4]
+    r, z = torch.sigmoid(wx[:, :2] + uh[:, :2]), torch.sigmoid(wx[:, 2:4] + uh[:, 2:])
+    return (1 - z) * torch.tanh(wx[:, 4:] + (r * h) @ u[4:].T + c[4:]) + z * h
+
+
+def reset_before_in_steps(v):
+    h, found = torch.zeros(2, 2, dtype=v["x"].dtype), []
+    for x in v["x"].unbind(1):
+        h = reset_before(x, h, *(v[f"m.{part}_l0"] for part in PARTS))
+        found.append(h)
+    return torch.stack(found, 1)
+
+
+for name, kind, gates in (("Rnn", "rnn_tanh", 1), ("Lstm", "lstm", 4), ("Gru", "gru", 3)):
+    recurrent_layer(name, ", layers: 2, bidirectional: true, lengths: [4, 2], dropout: 0.25",
+                    lambda v, k=kind: recurrent(k, v, [4, 2], 2, True), weights_of(gates, 3, 2, 2, True))  # fmt: skip
+    recurrent_layer(name, ", lengths: [0, 1], bias: false", lambda v, k=kind: recurrent(k, v, [0, 1], bias=False), weights_of(gates, 3, 2, bias=False))
+    parts = "hc" if name == "Lstm" else "h"
+    written = '["h", "c"]' if name == "Lstm" else '"h"'
+    recurrent_layer(name, f", initial: {written}", lambda v, k=kind, p=parts: recurrent(k, v, state=[v[part][None] for part in p]),
+                    weights_of(gates, 3, 2), **{part: f32(2, 2) for part in parts})  # fmt: skip
+recurrent_layer("Rnn", ', nonlinearity: "relu"', lambda v: recurrent("rnn_relu", v), weights_of(1, 3, 2))
+recurrent_layer("Gru", ', reset: "before"', reset_before_in_steps, weights_of(3, 3, 2))
+
+
+def cell_layer(name, arguments, f, gates, states, bias=True):
+    dims = ((gates * 2, 3), (gates * 2, 2), (gates * 2,), (gates * 2,))
+    weights = {f"m.{part}": f32(*d) for part, d in list(zip(PARTS, dims))[: 4 if bias else 2]}
+    written = '["h", "c"]' if len(states) > 1 else '"h"'
+    row("layers", name, "it", lambda v: f(v, [v.get(f"m.{part}") for part in PARTS]), {"x": f32(3, 3), **{part: f32(3, 2) for part in states}}, [{}],
+        states=weights, body=f'{name}(name: "m", features: 2, state: {written}{arguments})', within="all")  # fmt: skip
+
+
+for bias in (True, False):
+    more = "" if bias else ", bias: false"
+    cell_layer("RnnCell", more, lambda v, w: torch.rnn_tanh_cell(v["x"], v["h"], *w), 1, "h", bias)
+    cell_layer("LstmCell", more, lambda v, w: torch.lstm_cell(v["x"], (v["h"], v["c"]), *w)[0], 4, "hc", bias)
+    cell_layer("GruCell", more, lambda v, w: torch.gru_cell(v["x"], v["h"], *w), 3, "h", bias)
+cell_layer("RnnCell", ', nonlinearity: "relu"', lambda v, w: torch.rnn_relu_cell(v["x"], v["h"], *w), 1, "h")
+cell_layer("GruCell", ', reset: "before"', lambda v, w: reset_before(v["x"], v["h"], *w), 3, "h")
