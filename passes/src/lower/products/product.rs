@@ -5,10 +5,10 @@
 //! ```
 //!
 //! `n` counts images, `p` positions along any number of axes, `k` kernel positions, `c` and `o` channels of one group; a
-//! [`Window`](crate::facts::windows::Window) for each axis says which input `i(p, k)` position `p` sees through `k`. That is a convolution. Its gradient with
-//! respect to the input is one too, with the kernel turned round, and a product of rows with a matrix is one whose windows see
-//! one position each: `x[row, c] · w[o, c]`. The gradient with respect to the weights has the same windows, and sums over the
-//! other indices of them, with dy in the place of w:
+//! [`Window`](crate::facts::windows::Window) for each axis says which input `i(p, k)` position `p` sees through `k`. That is a
+//! convolution. Its gradient with respect to the input is one too, with the kernel turned round, and a product of rows with a
+//! matrix is one whose windows see one position each: `x[row, c] · w[o, c]`. The gradient with respect to the weights has the
+//! windows of the convolution; it computes what that sums over, and the other way round, with dy in the place of w:
 //!
 //! ```text
 //! dw[o, c, k] = Σ over n, p of  x[n, i(p, k), c] · dy[n, p, o]

@@ -15,8 +15,8 @@
 //! ```
 //!
 //! Sums of A are kept in memory, those of B among the panels of weights. A grid point computes the same box of all four
-//! quarters of the result, with X, P5 and C in local memory, where rows lie closer than in the result. The pass [`strassen`](mod@crate::choose::strassen) says where an eighth
-//! of the multiplications pays for it.
+//! quarters of the result, with X, P5 and C in local memory, where rows lie closer than in the result. The pass
+//! [`strassen`](mod@crate::choose::strassen) says where an eighth of the multiplications pays for it.
 
 use brolga_ir::Type;
 use brolga_ir::index::Index;

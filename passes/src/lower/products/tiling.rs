@@ -34,6 +34,9 @@ use crate::tuning::{Outer, Tuning};
 
 /// The pieces of a product. They change no bit: rows and columns are different elements, and a chain that goes through memory
 /// goes on exactly.
+///
+/// A 3 x 3 convolution from 64 channels to 64, of 8 images of 56 x 56 positions, has panels of 32 columns, blocks of 16 terms (these
+/// are the numeric plan's), and boxes of one image, two rows and 56 columns, which all panels meet.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(in crate::lower) struct Tiling {
     /// Rows of a block, where these are no positions.
@@ -46,7 +49,7 @@ pub(in crate::lower) struct Tiling {
     pub depth: usize,
 }
 
-/// Boxes of positions, one for each grid point that shares a block of columns.
+/// Boxes of positions: a grid point computes one of them, for a block of columns.
 #[derive(Clone, PartialEq, Debug)]
 pub(in crate::lower) struct Boxes {
     /// Every axis of positions in chunks.

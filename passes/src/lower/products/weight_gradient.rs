@@ -5,10 +5,11 @@
 //! dw[o, c, k] = Σ over images and output positions p of  x[image, i(p, k), c] · dy[image, p, o]
 //! ```
 //!
-//! where `i(p, k) = stride p + dilation k - padding` along every axis, by `Window`. Input channels are the rows of the tiles, output channels the columns, and positions the chain: over (image,
-//! position), taps outside the image left out. Images are cut into parts with chains of their own, which are added in
-//! ascending order; their number depends on the shape (the numeric plan, [`Parts`]). Where there are fewer channels
-//! than kernel positions along the last axis (a first layer), these are the rows instead.
+//! where `i(p, k) = stride p + dilation k - padding` along every axis, by `Window`. Input channels are the rows of the tiles,
+//! output channels the columns, and positions the chain: over (image, position), taps outside the image left out. Images are
+//! cut into parts with chains of their own, which are added in ascending order; their number depends on the shape (the
+//! numeric plan, [`Parts`]). Where there are fewer channels than kernel positions along the last axis (a first layer), these
+//! are the rows instead.
 //!
 //! Where a part has more positions than a chain should, its chains are cut into pieces ([`Piece`]): of images, or of chunks of
 //! one. Each begins from 0, and they are added in ascending order, in `f64`. Kernels of more than 512 positions are cut at
