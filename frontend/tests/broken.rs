@@ -36,7 +36,8 @@ fn train(arguments: &str) -> String {
     )
 }
 
-fn table(cases: &[(&str, String)]) -> String {
+/// What is reported for each of these models, one behind the other.
+pub fn table(cases: &[(&str, String)]) -> String {
     let mut table = String::new();
     for (name, text) in cases {
         let report = report(text, &Settings::default());

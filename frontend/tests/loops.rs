@@ -6,7 +6,7 @@ use brolga_ir::Tensor;
 use brolga_ir::graph::Graph;
 use brolga_ir::ops::{Op, Scan};
 
-use crate::common::{build, numbers, run, wave};
+use crate::common::{build, differentiate, numbers, run, wave};
 
 /// A model with one entry `infer`.
 fn model(inputs: &str, body: &str, outputs: &str) -> String {
@@ -296,4 +296,74 @@ fn around_a_loop() {
     assert_eq!((scan.carries, scan.slices), (2, 2), "{graph}");
     let updated = |name: &str| graph.outputs().iter().any(|output| output.name == name);
     assert!(updated("norm.running_mean") && updated("norm.running_var"), "{graph}");
+}
+
+/// Gradients of loops against central differences.
+#[test]
+fn gradients_of_loops() {
+    let cell = "Add([[Linear(name: \"ih\", features: 3)], [Expr(\"prev.h\"), Linear(name: \"hh\", features: 3)]]), Tanh, As(\"h\")";
+    let rnn = |fields: &str| format!("Scan({fields} body: [Carry(\"h\", \"zeros([2, 3])\"), {cell}])");
+    for body in [
+        rnn(""),
+        rnn("reverse: true,"),
+        rnn("lengths: \"length\","),
+        rnn("lengths: \"length\", reverse: true,"),
+        rnn("until: \"sum(h, axis=1) > 1\","),
+        // The start is trained, and so is what every step adds.
+        "Parameter(name: \"p\", dims: [2, 3]), As(\"p\"), Scan(times: 4, index: \"t\", body: [
+            Carry(\"h\", \"p\"), Let(\"h\", \"sin(prev.h * 1.5 + p * float(t))\"), Ref(\"h\"),
+        ])"
+        .to_owned(),
+        // A loop in a loop, and weights that both use.
+        "Linear(name: \"w\", features: 3), Scan(body: [
+            Carry(\"h\", \"zeros([2])\"),
+            Scan(name: \"inner\", axis: 1, body: [
+                Carry(\"h\", \"prev.h\"), Expr(\"it + 0.5 * prev.h\"), Tanh, As(\"h\"),
+            ]),
+            Let(\"h\", \"inner.last.h\"), Reuse(\"w\"),
+        ])"
+        .to_owned(),
+        // No carry.
+        "Scan(body: [Linear(name: \"w\", features: 3), Tanh])".to_owned(),
+        "Lstm(features: 2, layers: 2, bidirectional: true, lengths: \"length\")".to_owned(),
+        "Gru(features: 3), Gru(features: 2, reset: \"before\", lengths: \"length\")".to_owned(),
+        "Scan(lengths: \"length\", body: [LstmCell(features: 2), GruCell(features: 3)])".to_owned(),
+    ] {
+        check_gradients(&body);
+    }
+}
+
+fn check_gradients(body: &str) {
+    let loss = "sum(it * it) + mean(it)";
+    let text =
+        model("\"x\": \"f32[2, 4, 3]\", \"length\": \"i32[2]\"", body, &format!("\"loss\": \"{loss}\""));
+    let train = format!("\"train\": Train(loss: \"{loss}\", optimizer: Sgd(lr: 1.0)), ");
+    let instance = build(&text.replace("entries: { ", &format!("entries: {{ {train}")));
+    let mut graph = instance.graph("train").expect("train").clone();
+    let given = inputs(&graph, &[("length", Tensor::i32([2], [3, 4]))]);
+    differentiate(&mut graph);
+    let updated = run(&graph, &given);
+    let infer = instance.graph("infer").expect("infer");
+    let loss_at = |given: &HashMap<String, Tensor>| numbers(&run(infer, given)["loss"])[0];
+    let mut checked = 0;
+    for (name, after) in &updated {
+        let Some(before) = given.get(name) else { continue };
+        let (dims, values) = (before.dims().to_vec(), numbers(before));
+        for (at, after) in numbers(after).iter().enumerate() {
+            let near = |step: f64| {
+                let mut values = values.clone();
+                values[at] += step;
+                let mut given = given.clone();
+                given.insert(name.clone(), Tensor::f64(dims.clone(), values));
+                loss_at(&given)
+            };
+            let (found, expected) = (values[at] - after, (near(1e-5) - near(-1e-5)) / 2e-5);
+            assert!(
+                (found - expected).abs() < 1e-7 * expected.abs().max(1.0),
+                "{body}\n{name}: {found}, not {expected}"
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked >= 6, "{body}: {checked}");
 }

@@ -4,6 +4,7 @@ mod common;
 
 mod arguments;
 mod broken;
+mod broken_loops;
 mod classes;
 mod data;
 mod entries;
