@@ -10,7 +10,7 @@ use brolga_ir::ops::{Conv, ReduceWindow, Role};
 use brolga_ir::program::Combine;
 use brolga_ir::program::interpret::GridOrder;
 use brolga_ir::scalar::{Scalar, ScalarOp};
-use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Op, Origin, Tensor, Type};
+use brolga_ir::{Builder, DType, Graph, GraphError, Op, Origin, Tensor, Type, Value};
 use brolga_passes::choose::prepare::prepare;
 use brolga_passes::filetest::evaluate_program;
 use brolga_passes::pipelines::{GRAPH_PASSES, INFER, TRAIN, graph_passes};
@@ -210,7 +210,7 @@ fn narrowed(
     for values in inputs {
         let values: HashMap<String, Tensor> =
             values.iter().map(|(name, tensor)| (name.clone(), short(tensor))).collect();
-        if after.order().into_iter().all(|id| stores_parameters(&after, id)) {
+        if stores_parameters(&after, &vec![true; after.parameters().len()]) {
             compare(&evaluate(graph, &values)?, &evaluate(&after, &values)?, &exact)
                 .map_err(|error| format!("narrow: {error}\n{after}"))?;
         }
@@ -229,18 +229,25 @@ fn short(tensor: &Tensor) -> Tensor {
     })
 }
 
-/// Whether a node, if it stores weights as another type, stores what index maps make of a parameter.
-fn stores_parameters(graph: &Graph, id: NodeId) -> bool {
-    if graph.choice(id).weights.is_none() {
-        return true;
-    }
-    let mut at = graph.node(id).operands[1].node;
-    while let Op::Reshape(_) | Op::Transpose(_) | Op::Broadcast(_) | Op::Slice(_) | Op::Reverse(_) =
-        graph.node(at).op
-    {
-        at = graph.node(at).operands[0].node;
-    }
-    graph.parameter(at).is_some()
+/// Whether all weights that a graph stores as another type are what index maps make of parameters; `given` says which parameters
+/// of the graph are such, in a region those that capture them.
+fn stores_parameters(graph: &Graph, given: &[bool]) -> bool {
+    let is_given = |value: Value| {
+        let mut at = value.node;
+        while let Op::Reshape(_) | Op::Transpose(_) | Op::Broadcast(_) | Op::Slice(_) | Op::Reverse(_) =
+            graph.node(at).op
+        {
+            at = graph.node(at).operands[0].node;
+        }
+        graph.parameters().iter().position(|&id| id == at).is_some_and(|position| given[position])
+    };
+    graph.order().into_iter().all(|id| {
+        let node = graph.node(id);
+        let captured = node.operands.iter().skip(usize::from(matches!(node.op, Op::Cond(_))));
+        let captured: Vec<bool> = captured.map(|&operand| is_given(operand)).collect();
+        let stores = graph.choice(id).weights.is_none() || is_given(node.operands[1]);
+        stores && node.op.regions().into_iter().all(|region| stores_parameters(region, &captured))
+    })
 }
 
 /// The pipeline with rounding passes, in f64.
