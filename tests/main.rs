@@ -41,6 +41,7 @@ mod onnx;
 mod proofs;
 mod random_graphs;
 mod ranges;
+mod recurrent;
 mod references;
 mod safe;
 mod samples;

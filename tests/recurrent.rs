@@ -1,0 +1,217 @@
+//! Models with loops, from their text to compiled code: the values of the graph's interpreter, the same bits for any number of
+//! threads and with either emitter, and learning.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use brolga::ir::interpret::interpret;
+use brolga::ir::ops::Role;
+use brolga::passes::{Manager, Options, pipelines};
+use brolga::runtime::{Executable, Instance};
+use brolga::{CompileOptions, Model, Settings, State, TargetCpu, Tensor, Threads};
+
+use crate::fuzz::values::from_runtime;
+
+/// Inputs of a batch of three: a series, how many of its steps each row has, and a class for each row.
+const INPUTS: &str = "\"x\": \"f32[batch, 7, 5]\", \"length\": \"i32[batch]\", \"label\": \"i32[batch]\"";
+
+/// Bodies from the series to something for each row and step, `[batch, 7, ...]`.
+const BODIES: &[(&str, &str)] = &[
+    (
+        "Elman's network",
+        "Scan(name: \"rnn\", body: [
+            Carry(\"h\", \"zeros([batch, 6])\"),
+            Add([[Linear(name: \"ih\", features: 6)], [Expr(\"prev.h\"), Linear(name: \"hh\", features: 6)]]),
+            Tanh, As(\"h\"),
+        ])",
+    ),
+    (
+        "an LSTM, written out",
+        "Scan(name: \"lstm\", lengths: \"length\", body: [
+            Carry(\"h\", \"zeros([batch, 4])\"), Carry(\"c\", \"zeros([batch, 4])\"),
+            Add([[Linear(name: \"ih\", features: 16)], [Expr(\"prev.h\"), Linear(name: \"hh\", features: 16)]]),
+            Let([\"i\", \"f\", \"g\", \"o\"], \"split(it, 4)\"),
+            Let(\"c\", \"sigmoid(f) * prev.c + sigmoid(i) * tanh(g)\"), Let(\"h\", \"sigmoid(o) * tanh(c)\"), Ref(\"h\"),
+        ])",
+    ),
+    ("an LSTM in both directions", "Lstm(features: 3, layers: 2, bidirectional: true, lengths: \"length\")"),
+    ("gated units", "Gru(features: 4), Gru(features: 3, reset: \"before\", lengths: \"length\")"),
+    (
+        "cells, one on the other",
+        "Scan(lengths: \"length\", body: [LstmCell(features: 4), GruCell(features: 3), RnnCell(features: 5)])",
+    ),
+    (
+        "a loop in a loop",
+        "Linear(name: \"w\", features: 5), Scan(body: [
+            Carry(\"h\", \"zeros([batch])\"),
+            Scan(name: \"inner\", axis: 1, reverse: true, body: [
+                Carry(\"h\", \"prev.h\"), Expr(\"it + 0.5 * prev.h\"), Tanh, As(\"h\"),
+            ]),
+            Let(\"h\", \"inner.last.h\"), Reuse(\"w\"),
+        ])",
+    ),
+    (
+        "convolutions of every step",
+        "Scan(body: [
+            Reshape([-1, 1, 5]), Conv1d(features: 3, kernel: 3), BatchNorm, Relu, Dropout(0.3), Flatten,
+        ])",
+    ),
+    (
+        "rows that end by a condition",
+        "Scan(until: \"sum(h, axis=1) > 1\", body: [
+            Carry(\"h\", \"zeros([batch, 4])\"), Linear(name: \"w\", features: 4), Expr(\"prev.h + sigmoid(it)\"), As(\"h\"),
+        ])",
+    ),
+    (
+        "a count, and numbers of a series by position",
+        "Scan(name: \"s\", index: \"t\", body: [
+            Carry(\"n\", 0), Let(\"n\", \"prev.n + 1\"), Linear(name: \"w\", features: 4),
+            Expr(\"it * float(n) + x[:, t, :4]\"),
+        ])",
+    ),
+];
+
+fn model(body: &str, threads: usize, target_cpu: TargetCpu) -> Model {
+    let text = format!(
+        "Model(
+            inputs: {{ {INPUTS} }},
+            body: [{body}, Let(\"logits\", \"mean(it, axis=1)\")],
+            entries: {{
+                \"infer\": Infer(outputs: {{ \"y\": \"it\" }}),
+                \"train\": Train(loss: \"cross_entropy(logits, label)\", optimizer: Sgd(lr: 0.1, momentum: 0.9)),
+            }},
+        )"
+    );
+    // So small a part that small programs are parallel too.
+    let least_part = if threads > 1 { 4 } else { Options::default().least_part };
+    let passes = Options { least_part, ..Options::default() };
+    let model = Model::from_text("loop", &text, &Settings::default().dim("batch", 3));
+    let model = model.unwrap_or_else(|e| panic!("{text}\n{e}"));
+    model.with_options(CompileOptions { target_cpu, passes, verify: true })
+}
+
+fn given(executable: &Executable) -> Vec<Tensor> {
+    let x: Vec<f32> = (0..3 * 35).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+    let one = |name: &str| match name {
+        "x" => Tensor::from_slice(&[3, 7, 5], &x).unwrap(),
+        "length" => Tensor::from_slice(&[3], &[7i32, 0, 4]).unwrap(),
+        _ => Tensor::from_slice(&[3], &[2i32, 0, 1]).unwrap(),
+    };
+    executable.manifest().inputs.iter().map(|input| one(&input.name)).collect()
+}
+
+/// What an entry gives in so many runs, one behind the other, and the state behind them.
+fn run(model: &Model, entry: &str, threads: usize, runs: usize) -> (Vec<Tensor>, State) {
+    let executable: Arc<Executable> = model.compile(entry).unwrap_or_else(|e| panic!("{e}"));
+    let mut state = model.initial_state(5).unwrap();
+    let inputs = given(&executable);
+    let outputs = executable.manifest().outputs.iter();
+    let mut outputs: Vec<Tensor> = outputs.map(|o| Tensor::zeros(o.dtype, &o.dims).unwrap()).collect();
+    let mut instance = Instance::bind(executable, &state, &Threads::new(threads).unwrap()).unwrap();
+    for _ in 0..runs {
+        instance.run_tensors(&mut state, &inputs, &mut outputs).unwrap();
+    }
+    (outputs, state)
+}
+
+/// Compiled code against the interpreter of the graph, up to the rounding that lowering decides: outputs, and the state behind an
+/// update.
+#[test]
+fn loops_have_the_values_of_the_graph() {
+    for (name, body) in BODIES {
+        let model = model(body, 1, TargetCpu::Native);
+        for entry in ["infer", "train"] {
+            let (outputs, state) = run(&model, entry, 1, 1);
+            let mut graph = model.graph(entry).unwrap().clone();
+            Manager::new(Options::default())
+                .run(&pipelines::graph_passes("grad").unwrap(), &mut graph)
+                .unwrap();
+            let before = model.initial_state(5).unwrap();
+            let inputs = given(&model.compile(entry).unwrap());
+            let manifest = model.compile(entry).unwrap();
+            let by_name: HashMap<&str, &Tensor> =
+                manifest.manifest().inputs.iter().map(|input| input.name.as_str()).zip(&inputs).collect();
+            let parameters = graph.parameters().iter().map(|&id| graph.parameter(id).expect("a parameter"));
+            let values: Vec<_> = parameters
+                .map(|parameter| match parameter.role {
+                    Role::State => from_runtime(before.get(&parameter.name).unwrap()),
+                    Role::Data => from_runtime(by_name[parameter.name.as_str()]),
+                })
+                .collect();
+            let results = interpret(&graph, &values.iter().collect::<Vec<_>>()).unwrap();
+            let mut outputs = outputs.iter();
+            for (output, expected) in graph.outputs().iter().zip(&results) {
+                let found = match output.role {
+                    Role::State => from_runtime(state.get(&output.name).unwrap()),
+                    Role::Data => from_runtime(outputs.next().expect("an output")),
+                };
+                assert_eq!(found.ty(), expected.ty(), "{name}, {entry}: {}", output.name);
+                for at in 0..found.elements() {
+                    let (found, expected) = (found.get(at).to_f64(), expected.get(at).to_f64());
+                    let near = (found - expected).abs() <= 2e-5 * expected.abs().max(1.0);
+                    assert!(near, "{name}, {entry}: {} is {found}, not {expected}, at {at}", output.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn loops_have_the_same_bits_for_any_threads_and_emitter() {
+    for (name, body) in BODIES {
+        for (entry, runs) in [("infer", 1), ("train", 3)] {
+            let (outputs, state) = run(&model(body, 1, TargetCpu::Native), entry, 1, runs);
+            for (threads, cpu) in [(2, TargetCpu::Native), (5, TargetCpu::Native), (2, TargetCpu::Portable)] {
+                let (others, other) = run(&model(body, threads, cpu), entry, threads, runs);
+                let same = outputs.iter().zip(&others).all(|(a, b)| a.bytes() == b.bytes());
+                assert!(same, "{name}, {entry} with {threads} threads on {cpu}");
+                for (a, b) in state.slots().iter().zip(other.slots()) {
+                    let same = a.tensor().bytes() == b.tensor().bytes();
+                    assert!(same, "{name}: {} with {threads} threads on {cpu}", a.name());
+                }
+            }
+        }
+    }
+}
+
+/// Elman's network learns a sequence in which the next symbol depends on the one before the last.
+#[test]
+fn a_recurrent_network_learns() {
+    let text = "Model(
+        inputs: { \"symbol\": \"i32[batch, 12]\", \"next\": \"i32[batch, 12]\" },
+        body: [
+            Expr(\"one_hot(symbol, 3)\"),
+            Scan(name: \"rnn\", body: [
+                Carry(\"h\", \"zeros([batch, 16])\"),
+                Add([[Linear(name: \"ih\", features: 16)], [Expr(\"prev.h\"), Linear(name: \"hh\", features: 16)]]),
+                Tanh, As(\"h\"),
+            ]),
+            Linear(name: \"out\", features: 3), As(\"logits\"),
+        ],
+        entries: {
+            \"train\": Train(
+                loss: \"cross_entropy(reshape(logits, [-1, 3]), reshape(next, [-1]))\",
+                optimizer: Adam(lr: 0.02), clip: ClipNorm(1),
+            ),
+        },
+    )";
+    let model = Model::from_text("elman", text, &Settings::default().dim("batch", 8)).unwrap();
+    let executable = model.compile("train").unwrap();
+    let mut state = model.initial_state(1).unwrap();
+    // 0 0 1 2 1 0 0 1 2 1 ...: behind 0 comes 0 or 1, behind 1 comes 2 or 0.
+    let symbol = |row: usize, at: usize| [0, 0, 1, 2, 1][(row + at) % 5];
+    let series = |from: usize| -> Vec<i32> { (0..96).map(|i| symbol(i / 12, i % 12 + from)).collect() };
+    let inputs: Vec<Tensor> = (executable.manifest().inputs.iter())
+        .map(|input| Tensor::from_slice(&[8, 12], &series(usize::from(input.name == "next"))).unwrap())
+        .collect();
+    let outputs = executable.manifest().outputs.iter();
+    let mut outputs: Vec<Tensor> = outputs.map(|o| Tensor::zeros(o.dtype, &o.dims).unwrap()).collect();
+    let mut instance = Instance::bind(executable, &state, &Threads::new(1).unwrap()).unwrap();
+    let mut losses = Vec::new();
+    for _ in 0..150 {
+        instance.run_tensors(&mut state, &inputs, &mut outputs).unwrap();
+        losses.push(outputs[0].as_slice::<f32>().unwrap()[0]);
+    }
+    // What no network knows is the first step of rows that begin in the middle.
+    assert!(losses[0] > 0.9 && losses[149] < 0.1, "{losses:?}");
+}
