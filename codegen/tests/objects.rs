@@ -19,6 +19,7 @@ use crate::programs::everything;
 
 mod texts;
 
+use texts::TURN;
 pub use texts::{ANSWER, GROW, PICK};
 
 /// The state of all programs here.
@@ -511,8 +512,16 @@ fn inputs_that_code_relies_on_are_checked() {
         ]
     );
     assert_eq!(text(CHECKED, &object), "112 -1 0 0 2 5 6 0 3");
-    let arrays = "   An output may be NULL, and may not overlap an input. Returns 0, or the number";
+    let arrays = "   An output may be NULL, or overlap inputs. Returns 0, or the number";
     assert!(object.header.contains(arrays), "{}", object.header);
+}
+
+/// Outputs over inputs: all of them, parts, aligned and not.
+const OVER: &str = include_str!("objects/over.c");
+
+#[test]
+fn outputs_may_be_written_over_inputs() {
+    assert_eq!(text(OVER, &object(&[&parse(TURN)], None, TargetCpu::Native)), "1111111");
 }
 
 /// State that is part of the object: used where it lies, or copied.

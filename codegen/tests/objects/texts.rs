@@ -67,3 +67,21 @@ schedule {
   call @pick#0(%0, %1, %2, %3, %4, %5)
 }
 "#;
+
+/// What is wrong where it is written over what is not read yet.
+pub const TURN: &str = r#"program @turn
+  %0 input "x" f32[64]
+  %1 input "more" f32[2]
+  %2 output "y" f32[64]
+kernel @turn(p0: read f32[64], p1: read f32[2], p2: write f32[64]) grid [] {
+  for i0 in 0..64 {
+    v0 = load p0[-1*i0 + 63] : f32
+    v1 = load p1[1] : f32
+    v2 = add v0, v1 : f32
+    store p2[i0] = v2
+  }
+}
+schedule {
+  call @turn#0(%0, %1, %2)
+}
+"#;

@@ -188,9 +188,9 @@ impl<'a> Function<'a> {
             page.line(format_args!("    brolga_bases[{base}] = (unsigned char *)(uintptr_t){address};"));
         }
         for output in &self.outputs {
-            let (name, base, bytes) = (&output.name, output.base, output.bytes());
+            let (given, base, bytes) = (self.given(output), output.base, output.bytes());
             page.line(format_args!(
-                "    brolga_bases[{base}] = brolga_output({name}, &brolga_kept, {bytes});"
+                "    brolga_bases[{base}] = brolga_output({given}, &brolga_kept, {bytes});"
             ));
         }
         page.line(format_args!("    {name}_call(&brolga_call);"));
@@ -200,6 +200,21 @@ impl<'a> Function<'a> {
         }
         self.after(page);
         page.line(format_args!("    return 0;\n}}"));
+    }
+
+    /// The inputs that lie in memory of the caller.
+    fn arrays(&self) -> impl Iterator<Item = &Parameter<'a>> {
+        self.inputs.iter().filter(|input| !input.dims.is_empty())
+    }
+
+    /// The caller's place for an output, where that overlaps no input: code may write there before it has read all of them.
+    fn given(&self, output: &Parameter<'_>) -> String {
+        let (name, bytes) = (&output.name, output.bytes());
+        let apart = self
+            .arrays()
+            .map(|input| format!("brolga_apart({name}, {bytes}, {}, {})", input.name, input.bytes()));
+        let apart: Vec<String> = apart.collect();
+        if apart.is_empty() { name.clone() } else { format!("{} ? {name} : NULL", apart.join(" && ")) }
     }
 
     /// What code relies on is true of the inputs.
@@ -253,12 +268,10 @@ impl<'a> Function<'a> {
                 page.line(format_args!("   {what} {}.", lines.join("\n         ")));
             }
         }
-        let arrays = self.inputs.iter().any(|input| !input.dims.is_empty());
-        let outputs = match (self.outputs.is_empty(), arrays) {
+        let outputs = match (self.outputs.is_empty(), self.arrays().next()) {
             (true, _) => "",
-            (false, false) => "An output may be NULL. ",
-            // Code may write an output before it has read all of an input.
-            (false, true) => "An output may be NULL, and may not overlap an input. ",
+            (false, None) => "An output may be NULL. ",
+            (false, Some(_)) => "An output may be NULL, or overlap inputs. ",
         };
         let wrong = match self.inputs.iter().any(|input| input.range.is_some()) {
             true => {

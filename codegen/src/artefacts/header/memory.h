@@ -54,6 +54,12 @@ static inline void brolga_bind(const brolga_memory *memory, unsigned char **base
     for (size_t i = 0; i < count; i++) bases[BROLGA_STATE + i] = memory->state + tensors[slots[i]].offset;
 }
 
+/* Whether two pieces of memory have no byte in common. */
+static inline int brolga_apart(const void *a, size_t a_bytes, const void *b, size_t b_bytes) {
+    uintptr_t first = (uintptr_t)a, second = (uintptr_t)b;
+    return first + a_bytes <= second || second + b_bytes <= first;
+}
+
 /* Where an output is made: at the caller's place if that is aligned, else in the next memory that is kept for outputs. */
 static inline unsigned char *brolga_output(void *given, unsigned char **kept, size_t bytes) {
     unsigned char *own = *kept;

@@ -85,12 +85,12 @@ pub(crate) fn header(about: &About<'_>) -> Result<Header> {
 
 /// What all headers begin with, behind the files that they include. One of several headers in a program gives it.
 const SHARED: &str = concat!(
-    "#ifndef BROLGA_HEADER\n#define BROLGA_HEADER 1\n\n",
+    "#ifndef BROLGA_HEADER\n#define BROLGA_HEADER 2\n\n",
     include_str!("block.h"),
     "\n",
     include_str!("memory.h"),
     "\n",
     include_str!("file.h"),
-    "\n#elif BROLGA_HEADER != 1\n#error \"headers of different versions of Brolga: compile the models with one version\"\n",
+    "\n#elif BROLGA_HEADER != 2\n#error \"headers of different versions of Brolga: compile the models with one version\"\n",
     "#endif\n\n",
 );
