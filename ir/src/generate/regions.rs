@@ -49,6 +49,55 @@ pub(super) fn scan(m: &mut Maker) -> Made {
     m.add(Scan { body, length, carries: 2, slices: 1, reverse }, &operands)
 }
 
+/// A cell with products: of the slice with captured weights, of the state for a result, and one that is summed over all iterations;
+/// and a sum of captures.
+pub(super) fn cell(m: &mut Maker) -> Made {
+    let float = m.config.float;
+    let (length, extents) = (m.rng.below(5), m.dims(2));
+    let (slice, row) = (Type::new(float, [extents[0]]), Type::new(float, [extents[1]]));
+    let weights = Type::new(float, extents);
+    let types = [&row, &weights, &slice, &weights, &row, &row].map(Type::clone);
+    let body = region("cell", &types, |b, p| {
+        let bias = b.add(p[4], p[5])?;
+        let kept = b.mul(p[0], bias)?;
+        let into = b.dot(p[2], p[3], [&[], &[]], [&[0], &[0]])?;
+        let sum = b.add(into, kept)?;
+        let next = b.function(Function::Tanh, sum)?;
+        let term = b.dot(p[2], next, [&[], &[]], [&[], &[]])?;
+        let total = b.add(p[1], term)?;
+        let out = b.dot(p[3], next, [&[], &[]], [&[1], &[0]])?;
+        let out = b.function(Function::Tanh, out)?;
+        Ok(vec![next, total, out, next])
+    })?;
+    let stacked = slice.with_dims([&[length], slice.dims.as_slice()].concat());
+    let operands = [&row, &weights, &stacked, &weights, &row, &row].map(|ty| m.of_type(ty));
+    let reverse = m.rng.once_in(2);
+    m.add(Scan { body, length, carries: 2, slices: 1, reverse }, &operands)
+}
+
+/// A loop over the rows of each matrix, in a loop over matrices.
+pub(super) fn nested(m: &mut Maker) -> Made {
+    let float = m.config.float;
+    let dims = m.dims(3);
+    let row = Type::new(float, [dims[2]]);
+    let matrix = Type::new(float, dims[1..].to_vec());
+    let all = Type::new(float, dims.clone());
+    let inner = region("inner", &[row.clone(), row.clone(), row.clone()], |b, p| {
+        let square = b.mul(p[2], p[2])?;
+        let kept = b.mul(p[0], square)?;
+        let sum = b.add(kept, p[1])?;
+        let next = b.function(Function::Tanh, sum)?;
+        Ok(vec![next, kept])
+    })?;
+    let (reverse, length) = (m.rng.once_in(2), dims[1]);
+    let inner = Scan { body: inner, length, carries: 1, slices: 1, reverse };
+    let body = region("outer", &[row.clone(), matrix, row.clone()], |b, p| {
+        b.add_nodes(inner.clone(), &[p[0], p[1], p[2]])
+    })?;
+    let operands = [&row, &all, &row].map(|ty| m.of_type(ty));
+    m.add(Scan { body, length: dims[0], carries: 1, slices: 1, reverse: false }, &operands)
+}
+
 pub(super) fn cond(m: &mut Maker) -> Made {
     let x = m.any_float(0);
     let y = m.like(x);
