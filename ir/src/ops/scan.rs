@@ -129,7 +129,8 @@ impl Scan {
 
     /// The second step: what the way back reads of an iteration. What the loop takes and what it stacks is there. Of the rest,
     /// elementwise work is done again from what it is made of; products, and whatever else combines many elements, are
-    /// stacked by the way forward. What depends on captures alone is done again: it is the same in every iteration.
+    /// stacked by the way forward, with the elementwise work that alone reads them. What depends on captures alone is done again:
+    /// it is the same in every iteration.
     ///
     /// This is where another rule would stand, such as to stack the carries of some iterations only, and to run those between
     /// again.
@@ -157,6 +158,9 @@ impl Scan {
             }
         }
         let again = |id: NodeId| same.contains(&id) || is_elementwise(whole, id);
+        let is_stacked =
+            |value: Value| !back.contains(&value.node) && !again(value.node) && !known.contains_key(&value);
+        let stacked = linear.stacked_for(is_stacked);
         let mut kept = Kept::default();
         let mut seen: FxHashSet<Value> = FxHashSet::default();
         let mut open: Vec<Value> = linear.cotangents();
@@ -165,16 +169,13 @@ impl Scan {
             if !seen.insert(value) || linear.is_seed(value) {
                 continue;
             }
-            let source = known.get(&value).copied();
-            match source {
-                Some(source) => kept.read.push((value, source)),
-                None if back.contains(&value.node) || again(value.node) => {
-                    open.extend(whole.node(value.node).operands.iter().rev());
-                }
-                None => {
-                    kept.read.push((value, Source::Result(outputs.len() + kept.saved.len())));
-                    kept.saved.push(value);
-                }
+            if let Some(&source) = known.get(&value) {
+                kept.read.push((value, source));
+            } else if stacked.contains(&value) {
+                kept.read.push((value, Source::Result(outputs.len() + kept.saved.len())));
+                kept.saved.push(value);
+            } else {
+                open.extend(whole.node(value.node).operands.iter().rev());
             }
         }
         kept
@@ -312,6 +313,38 @@ impl Linear {
             }
         }
         back
+    }
+}
+
+impl Linear {
+    /// The values that are stacked for some: each itself, or what it alone goes into element by element, as long as that is no
+    /// larger. `tanh(dot(h, w) + x)` takes no more room than the product, and nothing of it is done again.
+    fn stacked_for(&self, is_stacked: impl Fn(Value) -> bool) -> FxHashSet<Value> {
+        let whole = &self.whole;
+        let outputs = whole.outputs().iter().map(|output| output.value);
+        let roots: Vec<Value> = outputs.chain(self.cotangents()).collect();
+        let order = whole.order_from(roots.iter().copied());
+        // How often a value is read, and by which node.
+        let mut uses: FxHashMap<Value, (usize, Option<NodeId>)> = FxHashMap::default();
+        roots.into_iter().for_each(|value| uses.entry(value).or_default().0 += 1);
+        for &id in &order {
+            for &operand in &whole.node(id).operands {
+                let entry = uses.entry(operand).or_default();
+                *entry = (entry.0 + 1, Some(id));
+            }
+        }
+        let back = self.back();
+        let follows = |value: Value| {
+            let &(1, Some(user)) = uses.get(&value)? else { return None };
+            let result = whole.result(user);
+            let fits = whole.node(user).types.len() == 1
+                && whole.ty(result).dtype == whole.ty(value).dtype
+                && whole.ty(result).elements() <= whole.ty(value).elements();
+            (fits && !back.contains(&user) && is_elementwise(whole, user)).then_some(result)
+        };
+        let last = |value: Value| std::iter::successors(Some(value), |&value| follows(value)).last();
+        let results = order.iter().flat_map(|&id| whole.results(id));
+        results.filter(|&value| is_stacked(value)).filter_map(last).collect()
     }
 }
 
