@@ -12,7 +12,7 @@
 //!
 //! - `value`: values of expressions and arguments, and how arguments are read; `init`: initial values of parameters;
 //! - `ops`: primitives with numpy's conventions, and formulas that several layers share;
-//! - `builder`: the graph under way, and where in the model its building is. It holds `frames` (names), `names` (which names may
+//! - `builder`: the graph under way, and where in the model its building is. It holds `frames` and `named` (names), `names` (which names may
 //!   be), `state` (what is saved), `settings` (what the user chooses), `class_axes` and `measured` (what has been found out);
 //! - `loops`: what is built for one step becomes the region of a loop;
 //! - `arguments`, `attention`: what layers and functions have in common.
@@ -41,6 +41,7 @@ pub(crate) mod layers;
 mod loops;
 mod measured;
 mod metrics;
+mod named;
 pub(crate) mod names;
 mod operators;
 pub(crate) mod ops;

@@ -1,6 +1,6 @@
 //! State: parameters, running statistics, optimiser slots, the step and the seed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use brolga_ir::Type;
 
@@ -83,6 +83,8 @@ pub(crate) struct Slots {
     now: HashMap<String, Tensor>,
     /// What it held at the start.
     before: HashMap<String, Tensor>,
+    /// What changed slots held before, in the order of changes.
+    log: Vec<(String, Tensor)>,
     /// Where each was declared.
     pub places: HashMap<String, FilePlace>,
     /// Number of trained numbers.
@@ -134,19 +136,27 @@ impl Slots {
         self.now = now;
     }
 
-    /// Slots that hold something else than where `saved` was made, in order: what they held there, or at the start if they are
-    /// newer, and what they hold now.
-    pub fn changed_since(&self, saved: &HashMap<String, Tensor>) -> Vec<(String, Tensor, Tensor)> {
-        let changed = |slot: &Slot| {
-            let before = *saved.get(&slot.name).or_else(|| self.before.get(&slot.name))?;
-            let now = *self.now.get(&slot.name)?;
-            (now != before).then(|| (slot.name.clone(), before, now))
-        };
-        self.list.iter().filter_map(changed).collect()
+    /// How many changes there have been.
+    pub fn changes(&self) -> usize {
+        self.log.len()
+    }
+
+    /// Slots that hold something else than after so many changes, in the order in which they were changed: what they held then, or at
+    /// the start if they are newer, and what they hold now.
+    pub fn changed_since(&self, changes: usize) -> Vec<(String, Tensor, Tensor)> {
+        let mut seen = HashSet::new();
+        let first = self.log[changes..].iter().filter(|(name, _)| seen.insert(name));
+        let changed = first.filter_map(|(name, before)| {
+            let now = *self.now.get(name)?;
+            (now != *before).then(|| (name.clone(), *before, now))
+        });
+        changed.collect()
     }
 
     pub fn set(&mut self, name: &str, value: Tensor) {
-        self.now.insert(name.to_owned(), value);
+        if let Some(before) = self.now.insert(name.to_owned(), value) {
+            self.log.push((name.to_owned(), before));
+        }
     }
 
     /// Adds a slot, which holds `value` at the start.

@@ -47,7 +47,7 @@ impl Builder<'_> {
             builder.in_frame(frame, |builder| builder.run_import(tree, &part));
         });
         let values = std::mem::replace(&mut self.values, outer_values);
-        self.values.extend(values);
+        self.values.extend(values.into_all());
         self.importing.pop();
         self.until = outer_until;
         self.check_end(import, &part, span);

@@ -23,6 +23,7 @@ use super::class_axes::ClassAxes;
 use super::frames::Frame;
 use super::loops::Loops;
 use super::measured::Metrics;
+use super::named::NamedValues;
 use super::names::LayerNames;
 use super::ops::{GraphBuilder, Ops};
 use super::settings::Settings;
@@ -136,7 +137,7 @@ pub(crate) struct Builder<'a> {
     /// How layers without a name are called, for each scope.
     pub(super) numbering: Vec<Numbering>,
     /// Named values and results of layers, by path.
-    pub(super) values: HashMap<String, Val>,
+    pub(super) values: NamedValues,
     /// The layers of this pass, by path.
     pub(super) seen: HashMap<String, Seen>,
     /// Paths that two layers have, which was reported: what is inside of them has the same names, too.
@@ -196,7 +197,7 @@ impl<'a> Builder<'a> {
             path: Vec::new(),
             numbering: vec![Numbering::Kind(HashMap::new())],
             current: Val::Unknown,
-            values: HashMap::new(),
+            values: NamedValues::default(),
             slots: Slots::default(),
             class_axes: ClassAxes::default(),
             seen: HashMap::new(),

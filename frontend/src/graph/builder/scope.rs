@@ -102,7 +102,7 @@ impl Builder<'_> {
             names.extend(self.frames[at].names.list().cloned());
             frame = self.frames[at].parent;
         }
-        names.extend(self.values.keys().filter(|name| !name.contains(STANDS_IN)).cloned());
+        names.extend(self.values.paths().filter(|name| !name.contains(STANDS_IN)).cloned());
         let fitted = self.slots.list().iter().filter(|slot| slot.kind == SlotKind::Fitted);
         names.extend(fitted.map(|slot| slot.name.clone()));
         names.sort();

@@ -10,6 +10,7 @@ use crate::diagnostics::Diagnostic;
 use crate::expr::{Expr, ExprKind};
 use crate::graph::builder::{Builder, LayerRow, Numbering};
 use crate::graph::frames::Frame;
+use crate::graph::named::NamedValues;
 use crate::graph::names::check_input;
 use crate::graph::settings::{DEFAULT_BATCH, parameter_values};
 use crate::graph::value::{Fault, Val};
@@ -224,7 +225,7 @@ impl Builder<'_> {
         self.seen.clear();
         self.twins.clear();
         self.import_sites.clear();
-        self.values.clear();
+        self.values = NamedValues::default();
         self.reusable.clear();
         self.rows.clone_from(&base.rows);
         self.numbering = vec![Numbering::Kind(HashMap::new())];

@@ -1,6 +1,6 @@
 //! The loops that the walk is inside of: what goes into each step, and what is carried on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use brolga_ir::graph::{Graph, NodeId};
 
@@ -16,6 +16,8 @@ pub(crate) struct Loops {
     opened: u32,
     /// By node: the innermost loop on whose steps it depends; 0 for none.
     owners: HashMap<NodeId, u32>,
+    /// The paths under which loops that have ended offer values.
+    pub behind: HashSet<String>,
     /// Names that belonged to one step of a loop that has ended, by path: why they are not seen.
     pub ended: HashMap<String, Ended>,
 }
@@ -47,8 +49,8 @@ pub(crate) struct OpenLoop {
     pub carries: Vec<Carried>,
     /// The carries that have a name, by the steps `Carry`.
     pub named: Vec<NamedCarry>,
-    /// What state held when it was opened.
-    pub held: HashMap<String, Tensor>,
+    /// How many changes of state there had been when it was opened.
+    pub changes: usize,
 }
 
 /// A sequence of which each step sees one part.
@@ -94,7 +96,7 @@ pub(crate) enum Next {
 
 impl Loops {
     /// Opens a loop of so many steps inside of those that are open: its number.
-    pub fn open(&mut self, first: usize, length: usize, reverse: bool, held: HashMap<String, Tensor>) -> u32 {
+    pub fn open(&mut self, first: usize, length: usize, reverse: bool, changes: usize) -> u32 {
         self.opened += 1;
         self.open.push(OpenLoop {
             number: self.opened,
@@ -104,7 +106,7 @@ impl Loops {
             slices: Vec::new(),
             carries: Vec::new(),
             named: Vec::new(),
-            held,
+            changes,
         });
         self.opened
     }

@@ -22,14 +22,15 @@ pub(crate) struct Behind {
 impl Builder<'_> {
     /// Opens a loop of so many steps; what is built until [`Self::close_loop`] is one of them. Its number.
     pub(in crate::graph) fn open_loop(&mut self, length: usize, reverse: bool) -> u32 {
-        let (first, held) = (self.graph.graph.len(), self.slots.save());
-        self.loops.open(first, length, reverse, held)
+        let (first, changes) = (self.graph.graph.len(), self.slots.changes());
+        self.loops.open(first, length, reverse, changes)
     }
 
     /// Leaves a loop that cannot be built for a mistake, if it is open still.
     pub(in crate::graph) fn drop_loop(&mut self, number: u32) {
-        if let Some(open) = self.loops.open.pop_if(|open| open.number == number) {
-            self.slots.restore(open.held);
+        let Some(open) = self.loops.open.pop_if(|open| open.number == number) else { return };
+        for (name, before, _) in self.slots.changed_since(open.changes) {
+            self.slots.set(&name, before);
         }
     }
 
@@ -78,7 +79,7 @@ impl Builder<'_> {
     /// Says what a carry, by what stands for it before a step, is behind the step.
     pub(in crate::graph) fn carry_on(&mut self, before: Tensor, next: Tensor) {
         let carries = self.loops.open.last_mut().map(|open| &mut open.carries);
-        if let Some(carried) = carries.into_iter().flatten().find(|carried| carried.before == before) {
+        if let Some(carried) = carries.into_iter().flatten().rfind(|carried| carried.before == before) {
             carried.next = Some(next);
         }
     }
@@ -138,7 +139,7 @@ impl Builder<'_> {
     /// in the order of these carries.
     fn updated_in(&self, open: &mut OpenLoop) -> Vec<String> {
         let mut names = Vec::new();
-        for (name, before, now) in self.slots.changed_since(&open.held) {
+        for (name, before, now) in self.slots.changed_since(open.changes) {
             open.carries.push(Carried { name: name.clone(), start: before, before, next: Some(now) });
             names.push(name);
         }

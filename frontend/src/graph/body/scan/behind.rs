@@ -37,8 +37,8 @@ struct Asked {
 /// A named value of a step: its name in the loop, and itself.
 type Offer = (String, Tensor);
 
-/// What is seen behind a loop of a value in it: of all steps, and of the last.
-type Pair = [Source; 2];
+/// What is seen behind a loop of a value in it: its name, what it is of all steps, and of the last.
+type Seen = (String, Source, Option<Source>);
 
 impl Builder<'_> {
     /// Ends the body of a loop. Nothing if there is a mistake, which has been reported.
@@ -171,8 +171,13 @@ impl Builder<'_> {
             match self.has_rows(value, alive) {
                 Ok(()) => {
                     let all = self.ask(&mut asked, alive, &name, value)?;
-                    let last = self.ask_last(&mut asked, alive, &name, value)?;
-                    offers.push((name, [all, last]));
+                    // What an inner loop offers has its last value there.
+                    let inner = self.loops.behind.contains(&format!("{}.{name}", walk.path));
+                    let last = match inner {
+                        true => None,
+                        false => Some(self.ask_last(&mut asked, alive, &name, value)?),
+                    };
+                    offers.push((name, all, last));
                 }
                 Err(ty) => {
                     for path in [format!("{}.{name}", walk.path), format!("{}.last.{name}", walk.path)] {
@@ -202,12 +207,7 @@ impl Builder<'_> {
     /// The tensors that have been named since the loop was opened, if it has a name, in the order of their names. All others are
     /// seen no more.
     fn named_in(&mut self, walk: &Walk) -> Vec<Offer> {
-        let mut named: Vec<(String, Val)> = (self.values.iter())
-            .filter(|(path, value)| walk.before.get(*path) != Some(*value))
-            .map(|(path, value)| (path.clone(), value.clone()))
-            .collect();
-        named.sort_by(|a, b| a.0.cmp(&b.0));
-        self.values.clone_from(&walk.before);
+        let named = self.values.leave(walk.level);
         let mut offers = Vec::new();
         for (path, value) in named {
             let name = path.strip_prefix(&format!("{}.", walk.path)).filter(|_| !walk.name.is_empty());
@@ -270,28 +270,30 @@ impl Builder<'_> {
     }
 
     /// Gives the names of a loop what they are behind it.
-    fn offer(
-        &mut self,
-        walk: &Walk,
-        offers: Vec<(String, Pair)>,
-        results: &Behind,
-        steps: Tensor,
-    ) -> Built<()> {
+    fn offer(&mut self, walk: &Walk, offers: Vec<Seen>, results: &Behind, steps: Tensor) -> Built<()> {
         if walk.name.is_empty() {
             return Ok(());
         }
-        for (name, [all, last]) in offers {
+        for (name, all, last) in offers {
             let all = self.stack_of(walk, all, results)?;
-            self.values.insert(format!("{}.{name}", walk.path), Val::Tensor(all));
-            let last = match last {
+            self.name_behind(walk, &name, all);
+            let last = last.map(|last| match last {
                 Source::Carry(number) => results.carries[number],
                 Source::Stack(number) => results.stacked[number],
                 Source::Same(value) => value,
-            };
-            self.values.insert(format!("{}.last.{name}", walk.path), Val::Tensor(last));
+            });
+            if let Some(last) = last {
+                self.name_behind(walk, &format!("last.{name}"), last);
+            }
         }
-        self.values.insert(format!("{}.steps", walk.path), Val::Tensor(steps));
+        self.name_behind(walk, "steps", steps);
         Ok(())
+    }
+
+    fn name_behind(&mut self, walk: &Walk, name: &str, value: Tensor) {
+        let path = format!("{}.{name}", walk.path);
+        self.loops.behind.insert(path.clone());
+        self.values.insert(path, Val::Tensor(value));
     }
 
     /// A value of all steps, which lie along the loop's axis, or behind the last one if there are fewer.

@@ -28,8 +28,8 @@ impl Builder<'_> {
         self.graph.enter(&path, &self.source, span);
         let (length, reverse) = way.as_ref().map_or((1, false), |way| (way.length, way.reverse));
         let number = self.open_loop(length, reverse);
-        let before = self.values.clone();
-        let mut walk = Walk { step, way, name, path, position: None, number, before, span };
+        let level = self.values.enter();
+        let mut walk = Walk { step, way, name, path, position: None, number, level, span };
         let frame = self.step_frame(&mut walk);
         // An import ends behind a loop, or before it, not in a step.
         let outer_until = self.until.take();
@@ -95,17 +95,13 @@ impl Builder<'_> {
     /// Leaves a loop in which there is a mistake: what has been named in it is unknown.
     fn abandon(&mut self, walk: &Walk) {
         self.drop_loop(walk.number);
-        let mut unknown = vec![format!("{}.steps", walk.path)];
-        for (path, value) in &mut self.values {
-            if walk.before.get(path) != Some(&*value) {
-                *value = Val::Unknown;
-                if let Some(name) = path.strip_prefix(&format!("{}.", walk.path)) {
-                    unknown.push(format!("{}.last.{name}", walk.path));
-                }
-            }
-        }
+        let named = self.values.leave(walk.level);
         if !walk.name.is_empty() {
-            self.values.extend(unknown.into_iter().map(|path| (path, Val::Unknown)));
+            let inside = format!("{}.", walk.path);
+            let names = named.iter().filter_map(|(path, _)| path.strip_prefix(&inside));
+            let paths = names.flat_map(|name| [format!("{inside}{name}"), format!("{inside}last.{name}")]);
+            let paths: Vec<String> = paths.chain([format!("{inside}steps")]).collect();
+            self.values.extend(paths.into_iter().map(|path| (path, Val::Unknown)));
         }
         self.current = Val::Unknown;
     }

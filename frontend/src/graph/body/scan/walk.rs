@@ -1,9 +1,7 @@
 //! The loop that is being built, while its body is run and behind it.
 
-use std::collections::HashMap;
-
 use super::way::Way;
-use crate::graph::value::{Tensor, Val};
+use crate::graph::value::Tensor;
 use crate::model::tree::ScanStep;
 use crate::source::Span;
 
@@ -19,7 +17,7 @@ pub(super) struct Walk<'s> {
     pub position: Option<Tensor>,
     /// Its number among all loops.
     pub number: u32,
-    /// The named values before it.
-    pub before: HashMap<String, Val>,
+    /// How many loops there are around what is named in it.
+    pub level: usize,
     pub span: Span,
 }
