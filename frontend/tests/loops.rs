@@ -367,3 +367,13 @@ fn check_gradients(body: &str) {
     }
     assert!(checked >= 6, "{body}: {checked}");
 }
+
+/// A single sequence needs no name.
+#[test]
+fn a_sequence_without_a_name() {
+    let body = "Scan(over: \"x[:, 1:]\", body: [Carry(\"h\", \"x[:, 0]\"), Let(\"h\", \"prev.h + it\"), Ref(\"h\")])";
+    let (found, given) = infer(&model("\"x\": \"f32[2, 4]\"", body, "\"y\": \"it\""), &[]);
+    let x = numbers(&given["x"]);
+    let sum = |row: usize, t: usize| x[row * 4..=row * 4 + t].iter().sum::<f64>();
+    close("y", &found["y"], &[sum(0, 1), sum(0, 2), sum(0, 3), sum(1, 1), sum(1, 2), sum(1, 3)]);
+}

@@ -172,11 +172,14 @@ impl Decoder<'_> {
         let [axis, times, reverse, lengths, until] =
             ["axis", "times", "reverse", "lengths", "until"].map(&mut expression);
         let over = given.get("over").map(|value| {
+            let ValueKind::Map(_) = &value.kind else {
+                return vec![(None, self.expression_or_mistake(value))];
+            };
             let mut sequences = Vec::new();
             for (name, value) in self.map(value, "a map of names to sequences") {
                 let value = self.expression_or_mistake(value);
                 if self.check_identifier(&name) {
-                    sequences.push((name, value));
+                    sequences.push((Some(name), value));
                 }
             }
             sequences

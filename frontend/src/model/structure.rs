@@ -187,7 +187,7 @@ impl Structured for BodyWord {
                         may("name", Form::Text),
                         BODY,
                         may("axis", Form::Value).or(Constant::Int(1)),
-                        may("over", VALUES),
+                        may("over", Form::Any(&[Form::Value, VALUES])),
                         may("times", Form::Value),
                         may("index", Form::Text),
                         may("reverse", Form::Value).or(Constant::Flag(false)),

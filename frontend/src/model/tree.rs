@@ -138,8 +138,8 @@ pub(crate) struct ScanStep {
     pub body: Body,
     /// Along which axis the steps lie.
     pub axis: Option<Expr>,
-    /// The sequences, by the names that their steps have in the body.
-    pub over: Option<Vec<(Spanned<String>, Expr)>>,
+    /// The sequences, by the names that their steps have in the body; a single one may have none.
+    pub over: Option<Vec<(Option<Spanned<String>>, Expr)>>,
     /// The number of steps, where there is no sequence.
     pub times: Option<Expr>,
     /// The name of the position in the body.

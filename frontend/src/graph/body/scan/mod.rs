@@ -71,7 +71,8 @@ impl Builder<'_> {
                 }
             }
             None => {
-                over.for_each(|(name, _)| frame.names.insert(name.value.clone(), (Val::Unknown, name.span)));
+                over.filter_map(|(name, _)| name.as_ref())
+                    .for_each(|name| frame.names.insert(name.value.clone(), (Val::Unknown, name.span)));
                 self.current = Val::Unknown;
             }
         }

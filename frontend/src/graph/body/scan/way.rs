@@ -105,7 +105,7 @@ impl Builder<'_> {
                     None
                 }
             };
-            found.extend(value.map(|value| Sequence { name: Some(name.clone()), value, span: expr.span }));
+            found.extend(value.map(|value| Sequence { name: name.clone(), value, span: expr.span }));
         }
         (found.len() == over.len() && !found.is_empty()).then_some(found)
     }
