@@ -2,6 +2,7 @@
 
 use super::fused::expect_types;
 use super::*;
+use crate::graph::Origin;
 use crate::vjp::vjp;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -248,20 +249,7 @@ impl Scan {
             map.insert(value, back.parameter("k", whole.ty(value), operand));
         }
         let Back { mut body, operands } = back;
-        let mut cotangents = Vec::new();
-        for (&(_, cotangent), &next) in linear.carries.iter().zip(&linear.next) {
-            cotangents.push(match next {
-                Some(next) => body.import(whole, &[next], &mut map)?[0],
-                None => Builder::new(&mut body, cx.b.origin.clone()).full(0.0, whole.ty(cotangent))?,
-            });
-        }
-        for (&(_, found), sum) in linear.captured.iter().zip(sums) {
-            let found = body.import(whole, &[found], &mut map)?[0];
-            cotangents.push(Builder::new(&mut body, cx.b.origin.clone()).add(sum, found)?);
-        }
-        for &(_, found) in &linear.sliced {
-            cotangents.push(body.import(whole, &[found], &mut map)?[0]);
-        }
+        let cotangents = linear.iteration(&mut body, map, &sums, &cx.b.origin)?;
         for (number, value) in cotangents.into_iter().enumerate() {
             body.add_output(&format!("d{number}"), Role::Data, value);
         }
@@ -296,6 +284,32 @@ impl Linear {
     fn cotangents(&self) -> Vec<Value> {
         let others = self.captured.iter().chain(&self.sliced).map(|&(_, found)| found);
         self.next.iter().filter_map(|&next| next).chain(others).collect()
+    }
+
+    /// What one iteration of the loop that runs back gives: the cotangents of carries, sums of those of captures, and those of slices.
+    /// `map` says what stands in its body for values of `whole`.
+    fn iteration(
+        &self,
+        body: &mut Graph,
+        mut map: FxHashMap<Value, Value>,
+        sums: &[Value],
+        origin: &Origin,
+    ) -> Result<Vec<Value>, GraphError> {
+        let mut given = Vec::new();
+        for (&(_, cotangent), &next) in self.carries.iter().zip(&self.next) {
+            given.push(match next {
+                Some(next) => body.import(&self.whole, &[next], &mut map)?[0],
+                None => Builder::new(body, origin.clone()).full(0.0, self.whole.ty(cotangent))?,
+            });
+        }
+        for (&(_, found), &sum) in self.captured.iter().zip(sums) {
+            let found = body.import(&self.whole, &[found], &mut map)?[0];
+            given.push(Builder::new(body, origin.clone()).add(sum, found)?);
+        }
+        for &(_, found) in &self.sliced {
+            given.push(body.import(&self.whole, &[found], &mut map)?[0]);
+        }
+        Ok(given)
     }
 
     /// Whether a value is a cotangent that the reverse walk takes.
