@@ -314,6 +314,11 @@ fn tensors(owner: &str, name: &str) -> Option<&'static [&'static str]> {
         ("len" | "range" | "int" | "float" | "divisible", _) => &["3", "12.5", "[1, 2, 3]", "it"],
         ("attention", "q" | "k" | "v") => &["it", "it * 0.5"],
         ("MultiHeadAttention", "key" | "value") => &["it", "it * 2", "it[:, 1:]", "it[:, :, :2]", "x"],
+        ("RnnCell" | "GruCell", "state") => &["it[:, :1]", "it[:, :2]", "it[:, :3]"],
+        ("LstmCell", "state") => &["[it[:, :1], it[:, :1]]", "[it[:, :2], it[:, 1:3]]"],
+        ("Lstm", "initial") => &["[it[:, 0], it[:, 0]]", "[it[:, 0, :2], it[:, 1, :2]]"],
+        (_, "initial") => &["it[:, 0]", "it[:, 0, :2]", "it[:, 0, :3]"],
+        (_, "lengths") => &["label", "label", "[2, 1]"],
         ("full", "value") | ("Pad", "value") | (_, "fill") => &["0", "1", "0.5", "2"],
         (_, "key_mask") => &["it[:, :, 0] > 0", "it[:, :, 0]", "m"],
         (_, "mask") => {

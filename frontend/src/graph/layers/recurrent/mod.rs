@@ -57,6 +57,9 @@ pub(super) const LAYERS: [Layer; 6] = [
     cell!("GruCell", "gru", [RESET], Unit::gru),
 ];
 
+/// The most layers of one call.
+const MOST_LAYERS: usize = 256;
+
 /// What all layers and directions of a recurrent layer have in common.
 struct Run {
     unit: Unit,
@@ -73,6 +76,12 @@ struct Run {
 fn layers(builder: &mut Builder, x: Tensor, args: &Args, unit: Unit) -> Built {
     let dims = expect_rank(builder, x, 3, "[rows, steps, features]")?;
     let (features, count) = (args.size("features")?.get()?, args.size_or("layers", 1)?.get()?);
+    if count > MOST_LAYERS {
+        return Err(args.fault(
+            "layers",
+            format!("`layers` must be a whole number from 1 to {MOST_LAYERS}, found {count}"),
+        ));
+    }
     let directions = if args.bool_or("bidirectional", false)? { 2 } else { 1 };
     let run = Run {
         unit,
