@@ -75,8 +75,8 @@ const PLAN: ProgramPass = Pass::new("plan", Kind::Exact, |program, _| Ok(plan(pr
 
 /// From a graph as the frontend builds it to one that only has to be fused: entries that train.
 pub const TRAIN: &[GraphPass] = &[
-    CLIP, HOIST, TIME_BATCH, GRAD, DCE, CLIP, POOLING, ACCUMULATE, FOLD, SIMPLIFY, FOLD, CSE, DCE, HOIST,
-    TIME_BATCH, DCE, LAYOUT, WINOGRAD, STRASSEN, SIMPLIFY, CSE, DCE,
+    CLIP, MERGE, HOIST, TIME_BATCH, GRAD, DCE, CLIP, POOLING, ACCUMULATE, FOLD, SIMPLIFY, FOLD, CSE, DCE,
+    HOIST, TIME_BATCH, DCE, LAYOUT, WINOGRAD, STRASSEN, SIMPLIFY, CSE, DCE,
 ];
 
 /// The same for entries that do not change the parameters. Until the numeric plan of the graph is made, nothing depends on

@@ -91,9 +91,8 @@ pub(super) fn nested(m: &mut Maker) -> Made {
     })?;
     let (reverse, length) = (m.rng.once_in(2), dims[1]);
     let inner = Scan { body: inner, length, carries: 1, slices: 1, reverse };
-    let body = region("outer", &[row.clone(), matrix, row.clone()], |b, p| {
-        b.add_nodes(inner, &[p[0], p[1], p[2]])
-    })?;
+    let body =
+        region("outer", &[row.clone(), matrix, row.clone()], |b, p| b.add_nodes(inner, &[p[0], p[1], p[2]]))?;
     let operands = [&row, &all, &row].map(|ty| m.of_type(ty));
     m.add(Scan { body, length: dims[0], carries: 1, slices: 1, reverse: false }, &operands)
 }

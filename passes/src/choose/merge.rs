@@ -5,7 +5,9 @@
 //! views. Convolutions must agree in kernel, stride, padding and dilation, and have one group. What all of them go
 //! through next, element by element and with factors of the channel only (a bias, an activation), the joined product
 //! goes through as a whole, so that it stays in its kernel, and the slices come behind. Worth it where the joined
-//! weights and factors are computed once ([`prepare`](mod@crate::choose::prepare)), so they must be fixed: not while training.
+//! weights and factors are computed once ([`prepare`](mod@crate::choose::prepare)), so they must be fixed: not while training. In the
+//! body of a loop what it captures is: the weights of gates that were written one by one are joined before it (`hoist`), in
+//! training too.
 //!
 //! A product that becomes a part of a concatenation along its output axis can be computed in its place there (pass
 //! `views`); a slice of another product would have to be copied. So it is joined only with its neighbours there.
@@ -16,24 +18,24 @@ use brolga_ir::scalar::Scalar;
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Tensor, Value};
 use rustc_hash::FxHashMap;
 
+use crate::facts::batch::trains;
 use crate::facts::constants::splat;
-use crate::facts::fixed::{Dependence, along, dependence_in, of_regions};
+use crate::facts::fixed::{Dependence, along, dependence, dependence_in, of_loops};
 use crate::facts::table::NodeTable;
 use crate::options::Options;
 use crate::rewrite::regions;
 
 /// Joins products of one input.
 pub fn merge(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
-    join_all(graph, None)
+    let inside = regions::apply_with(graph, &of_loops, &mut join_all)?;
+    let joined = !trains(graph) && join_here(graph, &dependence(graph))?;
+    Ok(inside || joined)
 }
 
-/// In a graph, and first in the bodies of its loops: weights that a loop captures are joined once, before it.
-fn join_all(graph: &mut Graph, given: Option<&[Dependence]>) -> Result<bool, GraphError> {
-    let outside = dependence_in(graph, given);
-    let known = |graph: &Graph, id: NodeId| of_regions(graph, id, &outside);
-    let inside = regions::apply_with(graph, &known, &mut |region, given| join_all(region, Some(&given)))?;
-    let dependence = dependence_in(graph, given);
-    let joined = join_here(graph, &dependence)?;
+/// In a region, whose parameters depend on what is given, and first in the loops in it.
+fn join_all(region: &mut Graph, given: Vec<Dependence>) -> Result<bool, GraphError> {
+    let inside = regions::apply_with(region, &of_loops, &mut join_all)?;
+    let joined = join_here(region, &dependence_in(region, Some(&given)))?;
     Ok(inside || joined)
 }
 

@@ -60,6 +60,20 @@ pub(crate) fn dependence_in(graph: &Graph, given: Option<&[Dependence]>) -> Node
 /// of fixed values inside is made once, because `hoist` moves it out. So it is for the bodies of loops that run more than once. Only
 /// state itself counts, and not what is computed from it: nothing inside tells how large that is.
 pub(crate) fn of_regions(graph: &Graph, id: NodeId, table: &NodeTable<Dependence>) -> Vec<Vec<Dependence>> {
+    captures_as(graph, id, |operand| {
+        let is_state = matches!(graph.node(operand.node).op, Op::Parameter(_));
+        if is_state { *table.get(operand.node) } else { Dependence::Call }
+    })
+}
+
+/// The same where all that counts is that it is made once for all iterations, though for each call: whatever a loop captures is fixed
+/// in its body.
+pub(crate) fn of_loops(graph: &Graph, id: NodeId) -> Vec<Vec<Dependence>> {
+    captures_as(graph, id, |_| Dependence::State)
+}
+
+/// The parameters of all regions of a node, where captures of a loop that runs more than once depend on what `of` says.
+fn captures_as(graph: &Graph, id: NodeId, of: impl Fn(Value) -> Dependence) -> Vec<Vec<Dependence>> {
     let node = graph.node(id);
     let Some(op) = node.op.region_op() else { return Vec::new() };
     let varying = match op {
@@ -67,9 +81,8 @@ pub(crate) fn of_regions(graph: &Graph, id: NodeId, table: &NodeTable<Dependence
         RegionOp::While(looped) if looped.limit > 1 => looped.carries,
         RegionOp::Scan(_) | RegionOp::While(_) | RegionOp::Cond(_) | RegionOp::Fused(_) => usize::MAX,
     };
-    let of = |(position, operand): (usize, &Value)| {
-        let is_state = matches!(graph.node(operand.node).op, Op::Parameter(_));
-        if position >= varying && is_state { *table.get(operand.node) } else { Dependence::Call }
+    let of = |(position, &operand): (usize, &Value)| {
+        if position >= varying { of(operand) } else { Dependence::Call }
     };
     let parameters: Vec<Dependence> = node.operands.iter().enumerate().map(of).collect();
     vec![parameters; node.op.regions().len()]
