@@ -6,21 +6,32 @@ use brolga_ir::ops::{ConvForm, RegionOp};
 use brolga_ir::{Graph, NodeId, Op};
 
 /// Floating-point operations of the convolutions and matrix products of a graph, two for each multiply-add; what
-/// else a graph does is not counted, as is customary. Regions count too.
+/// else a graph does is not counted, as is customary. Regions count too, the body of a `scan` for each of its steps.
 pub fn flops(graph: &Graph) -> u64 {
-    graph.order().into_iter().map(|id| node_flops(graph, id)).fold(0, u64::saturating_add)
+    let mut sum: u64 = 0;
+    each(graph, 1, &mut |_, flops| sum = sum.saturating_add(flops));
+    sum
 }
 
 /// The same by layer: by the part of the nodes' origin before the first slash.
 pub fn flops_by_layer(graph: &Graph) -> HashMap<String, u64> {
-    let mut layers = HashMap::new();
-    for id in graph.order() {
-        let path = &graph.node(id).origin.path;
+    let mut layers: HashMap<String, u64> = HashMap::new();
+    each(graph, 1, &mut |path, flops| {
         let layer = path.split('/').next().unwrap_or(path);
-        let sum: &mut u64 = layers.entry(layer.to_owned()).or_default();
-        *sum = sum.saturating_add(node_flops(graph, id));
-    }
+        let sum = layers.entry(layer.to_owned()).or_default();
+        *sum = sum.saturating_add(flops);
+    });
     layers
+}
+
+/// Shows the origin of each node, and its operations in so many runs of the graph. Layers in a loop have origins of their own.
+fn each(graph: &Graph, runs: u64, visit: &mut dyn FnMut(&str, u64)) {
+    for id in graph.order() {
+        match &graph.node(id).op {
+            Op::Scan(scan) => each(&scan.body, runs.saturating_mul(scan.length as u64), visit),
+            _ => visit(&graph.node(id).origin.path, runs.saturating_mul(node_flops(graph, id))),
+        }
+    }
 }
 
 fn node_flops(graph: &Graph, id: NodeId) -> u64 {
@@ -43,7 +54,7 @@ fn node_flops(graph: &Graph, id: NodeId) -> u64 {
             product(&mut y.dims.iter().chain(w.dims.iter().skip(1)).copied())
         }
         op => match op.region_op() {
-            // A loop counts as one iteration, a condition as both branches.
+            // A loop that ends by a condition counts as one iteration, a condition as both branches.
             Some(RegionOp::Fused(_) | RegionOp::Scan(_) | RegionOp::While(_) | RegionOp::Cond(_)) => {
                 op.regions().into_iter().map(flops).fold(0, u64::saturating_add)
             }
@@ -54,7 +65,7 @@ fn node_flops(graph: &Graph, id: NodeId) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use brolga_ir::ops::{Conv, Role};
+    use brolga_ir::ops::{Conv, Role, Scan};
     use brolga_ir::{Builder, DType, Origin, Type};
 
     use super::*;
@@ -76,5 +87,28 @@ mod tests {
         assert_eq!(flops(&graph), first + second);
         let layers = flops_by_layer(&graph);
         assert_eq!((layers["conv1"], layers["fc"]), (first, second));
+    }
+    #[test]
+    fn loops_count_for_each_step() {
+        let (row, matrix) = (Type::new(DType::F32, [2, 3]), Type::new(DType::F32, [3, 3]));
+        let mut body = Graph::new("step");
+        let [h, x, w] = [("h", &row), ("x", &row), ("w", &matrix)]
+            .map(|(name, ty)| body.add_parameter(name, Role::Data, ty.clone()));
+        let mut b = Builder::new(&mut body, Origin::new("in"));
+        let of_input = b.matmul(x, w).unwrap();
+        b.origin = Origin::new("out");
+        let of_state = b.matmul(h, w).unwrap();
+        let sum = b.add(of_input, of_state).unwrap();
+        body.add_output("h", Role::Data, sum);
+        let mut graph = Graph::new("g");
+        let [h, x, w] = [("h", row), ("x", Type::new(DType::F32, [9, 2, 3])), ("w", matrix)]
+            .map(|(name, ty)| graph.add_parameter(name, Role::Data, ty));
+        let scan = Scan { body, length: 9, carries: 1, slices: 1, reverse: false };
+        let h = Builder::new(&mut graph, Origin::new("loop")).add_node(scan, &[h, x, w]).unwrap();
+        graph.add_output("h", Role::Data, h);
+        let one = 2 * 2 * 3 * 3;
+        assert_eq!(flops(&graph), 9 * 2 * one);
+        let layers = flops_by_layer(&graph);
+        assert_eq!((layers.get("in"), layers.get("out")), (Some(&(9 * one)), Some(&(9 * one))));
     }
 }

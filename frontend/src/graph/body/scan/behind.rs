@@ -7,7 +7,7 @@ use brolga_ir::{DType, Type};
 use super::ending::Alive;
 use super::walk::Walk;
 use crate::diagnostics::Diagnostic;
-use crate::graph::builder::Builder;
+use crate::graph::builder::{Builder, LayerRow};
 use crate::graph::loops::{Behind, Ended, NamedCarry, Next};
 use crate::graph::value::{Built, Fault, Tensor, Val};
 use crate::source::{Span, Spanned};
@@ -201,7 +201,17 @@ impl Builder<'_> {
             Some(source) => Val::Tensor(self.stack_of(walk, source, &results)?),
             None => Val::None,
         };
+        self.add_row(walk, length);
         Ok(())
+    }
+
+    /// The loop's row in the table of layers, behind those of its body, which show one step.
+    fn add_row(&mut self, walk: &Walk, length: usize) {
+        if let (Val::Tensor(tensor), false, false) = (&self.current, walk.name.is_empty(), self.reusing) {
+            let (path, kind, call) = (walk.path.clone(), "Scan".into(), format!("Scan({length} steps)"));
+            let output = self.graph.graph.ty(*tensor).clone();
+            self.rows.push(LayerRow { path, kind, call, output, parameters: 0 });
+        }
     }
 
     /// The tensors that have been named since the loop was opened, if it has a name, in the order of their names. All others are
