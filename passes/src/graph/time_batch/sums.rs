@@ -129,6 +129,14 @@ fn total(graph: &mut Graph, body: &Graph, outer: &mut Outer, value: Value) -> Re
             }
             node.op.clone()
         }
+        // Rows of all steps are rows of one matrix.
+        Op::Dot(Dot { batch, contract }) if batch[0].is_empty() && contract == &[[0], [0]] => {
+            for &operand in &node.operands {
+                let stacked = outer.stacked(graph, operand)?;
+                inner.push(join(&mut Builder::new(graph, origin.clone()), stacked)?);
+            }
+            node.op.clone()
+        }
         Op::Dot(dot) => {
             for &operand in &node.operands {
                 inner.push(outer.stacked(graph, operand)?);
