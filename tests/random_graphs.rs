@@ -7,13 +7,14 @@ use crate::common::{self, compiled, everywhere};
 use std::collections::{BTreeMap, HashMap};
 
 use brolga_codegen::TargetCpu;
+use brolga_ir::choice::{Choice, has_weights};
 use brolga_ir::generate::{Config, Generated, Rng, generate, histogram, value};
 use brolga_ir::graph::Origin;
 use brolga_ir::interpret::interpret;
 use brolga_ir::ops::{Conv, Role};
 use brolga_ir::program::Program;
 use brolga_ir::program::interpret::Interpreter;
-use brolga_ir::{Builder, DType, Graph, Output, Tensor, Type};
+use brolga_ir::{Builder, DType, Graph, NodeId, Output, Tensor, Type, Value};
 use brolga_passes::lower::lower;
 use brolga_passes::manager::Kind;
 use brolga_passes::{Manager, Options, pipelines};
@@ -89,6 +90,22 @@ fn options() -> Options {
     Options { algorithms: everywhere(2), ..Options::default() }
 }
 
+/// Has the weights of products stored as `bf16`, those in regions aside, where they are parameters: what is computed may be
+/// rounded to either side. How many there are.
+fn store(graph: &mut Graph) -> usize {
+    let products: Vec<NodeId> = graph.order().into_iter().filter(|&id| stores(graph, id)).collect();
+    for &id in &products {
+        graph.set_choice(id, Choice { weights: Some(DType::Bf16), ..graph.choice(id) });
+    }
+    products.len()
+}
+
+fn stores(graph: &Graph, id: NodeId) -> bool {
+    let types = graph.operand_types(id);
+    let given = |w: &Value| types[1].dtype == DType::F32 && graph.parameter(w.node).is_some();
+    has_weights(&graph.node(id).op, &types) && graph.node(id).operands.get(1).is_some_and(given)
+}
+
 fn lowered(graph: &Graph, occurred: &mut BTreeMap<&'static str, usize>) -> Program {
     let lowered = lower(graph, &HashMap::new()).unwrap_or_else(|e| panic!("{e}\n{graph}"));
     let mut run = |memory_limit: Option<usize>| {
@@ -162,19 +179,23 @@ fn graph_passes_keep_the_meaning() {
 #[test]
 fn programs_and_code_agree_with_the_interpreter() {
     let mut occurred: BTreeMap<&'static str, usize> = BTreeMap::new();
-    let mut compiled_cases = 0;
+    let (mut compiled_cases, mut stored) = (0, 0);
     for seed in 0..cases() {
         let _named = Seed(seed);
         let case = generate(seed, &Config { continuous: true, ..Config::default() });
         let mut graph = case.graph.clone();
         let mut manager = Manager::new(options());
         manager.run(pipelines::TRAIN, &mut graph).expect("graph passes");
+        let values = by_name(&case);
+        let mut expected = run(&case.graph, &values);
+        if seed % 3 == 0 {
+            stored += store(&mut graph);
+            expected = run(&graph, &values);
+        }
         manager.run(pipelines::REGIONS, &mut graph).expect("fusion");
         for report in manager.reports() {
             *occurred.entry(report.pass).or_default() += usize::from(report.changed);
         }
-        let values = by_name(&case);
-        let expected = run(&case.graph, &values);
         let program = lowered(&graph, &mut occurred);
         let (inputs, before) = (given(&graph, Role::Data, &values), given(&graph, Role::State, &values));
         let inputs: Vec<Tensor> = inputs.into_iter().map(|(_, tensor)| tensor).collect();
@@ -211,6 +232,7 @@ fn programs_and_code_agree_with_the_interpreter() {
         assert!(count >= 20 || cases() < 2_000, "{} changed {count} programs", pass.name);
     }
     assert!(compiled_cases >= 200 || cases() < 2_000, "{compiled_cases} cases were compiled");
+    assert!(stored >= 20 || cases() < 2_000, "{stored} products with stored weights");
 }
 
 /// What the passes for inference look for is rare in random graphs: products with fixed weights that share an

@@ -115,12 +115,14 @@ fn loops_pack_what_they_capture_once() {
       %e = dot %d, %w {contract: [[1], [1]]}
       return %e as "y"
     }"#;
-    let graph = Graph::parse(text).expect("a graph");
-    check(&graph, 1e-4);
-    let program = lower::lower(&graph, &HashMap::new()).expect("lower");
-    let outer = body(&program.schedule);
-    let found = [&program.prepare[..], &program.schedule[..], outer, body(outer)];
-    assert_eq!(found.map(|steps| packing(&program, steps)), [1, 1, 1, 0], "{program}");
+    for stored in ["]]}", "]], weights: bf16}"] {
+        let graph = Graph::parse(&text.replace("]]}", stored)).expect("a graph");
+        check(&graph, 1e-4);
+        let program = lower::lower(&graph, &HashMap::new()).expect("lower");
+        let outer = body(&program.schedule);
+        let found = [&program.prepare[..], &program.schedule[..], outer, body(outer)];
+        assert_eq!(found.map(|steps| packing(&program, steps)), [1, 1, 1, 0], "{program}");
+    }
 }
 
 /// What only one branch packs is not there for the other, nor behind both.
