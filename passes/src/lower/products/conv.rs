@@ -43,7 +43,9 @@ impl Lowering<'_> {
         let node = graph.node(id);
         let types = [graph.ty(node.operands[0]), graph.ty(node.operands[1])];
         let weights = matches!(conv.form, ConvForm::WeightGradient { .. });
-        let operands = [self.access(node.operands[0])?, self.access(node.operands[1])?];
+        // What may be copied of weights does not stand between the kernels of the image.
+        let w = self.access(node.operands[1])?;
+        let operands = [self.access(node.operands[0])?, w];
         let result = &node.types[0];
         let target = self.target(graph.result(id));
         let mut asked = Convolution { conv, types, operands, target, result, epilogue: None, origin: id };
