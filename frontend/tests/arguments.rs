@@ -158,7 +158,10 @@ fn every_argument_matters() {
 }
 
 /// Optional arguments whose absence is no value that could be written: it depends on other things, or there is none.
-const NO_DEFAULT: [&str; 26] = [
+const NO_DEFAULT: [&str; 29] = [
+    "initial",
+    "lengths",
+    "state",
     "axes",
     "axis",
     "divisor_override",
@@ -267,6 +270,8 @@ fn defaults_of_fields_are_those_that_are_used() {
     let group = "Train(loss: \"mean(it)\", optimizer: Sgd(lr: 0.1), groups: [Group(of: \"a.*\", weight_decay: 0.1{})])";
     let texts = [
         ("Concat", "axis", layer("Concat(branches: [[Relu], [Tanh]]{})", "f32[2, 5]")),
+        ("Scan", "axis", layer("Scan(body: [Relu]{})", "f32[2, 5]")),
+        ("Scan", "reverse", layer("Scan(body: [Relu]{})", "f32[2, 5]")),
         ("Repeat", "index", layer("Repeat(times: 2, body: [Linear(features: \"i + 2\")]{})", "f32[2, 5]")),
         ("Entry", "mode", train("Entry(steps: [], outputs: { \"y\": \"it\" }{})")),
         ("Group", "lr", train(group)),

@@ -184,8 +184,8 @@ impl Structured for BodyWord {
             BodyWord::Scan => {
                 const {
                     &[
-                        may("name", Form::Text),
                         BODY,
+                        may("name", Form::Text),
                         may("axis", Form::Value).or(Constant::Int(1)),
                         may("over", Form::Any(&[Form::Value, VALUES])),
                         may("times", Form::Value),
@@ -216,7 +216,7 @@ impl Structured for BodyWord {
     /// Where a name or an index may be left out, the number of unnamed arguments says what they are.
     fn orders(self) -> &'static [(usize, &'static [&'static str])] {
         match self {
-            BodyWord::Sequential | BodyWord::Scan => &[(1, &["body", "name"])],
+            BodyWord::Sequential => &[(1, &["body", "name"])],
             BodyWord::Repeat => &[(2, &["times", "body", "index"])],
             _ => &[],
         }

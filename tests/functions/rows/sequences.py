@@ -75,16 +75,18 @@ def reset_before_in_steps(v):
     return torch.stack(found, 1)
 
 
-for name, kind, gates in (("Rnn", "rnn_tanh", 1), ("Lstm", "lstm", 4), ("Gru", "gru", 3)):
-    recurrent_layer(name, ", layers: 2, bidirectional: true, lengths: [4, 2], dropout: 0.25",
-                    lambda v, k=kind: recurrent(k, v, [4, 2], 2, True), weights_of(gates, 3, 2, 2, True))  # fmt: skip
-    recurrent_layer(name, ", lengths: [0, 1], bias: false", lambda v, k=kind: recurrent(k, v, [0, 1], bias=False), weights_of(gates, 3, 2, bias=False))
-    parts = "hc" if name == "Lstm" else "h"
-    written = '["h", "c"]' if name == "Lstm" else '"h"'
-    recurrent_layer(name, f", initial: {written}", lambda v, k=kind, p=parts: recurrent(k, v, state=[v[part][None] for part in p]),
-                    weights_of(gates, 3, 2), **{part: f32(2, 2) for part in parts})  # fmt: skip
-recurrent_layer("Rnn", ', nonlinearity: "relu"', lambda v: recurrent("rnn_relu", v), weights_of(1, 3, 2))
+for name, kind, gates in (("Rnn", "rnn_tanh", 1), ("Gru", "gru", 3)):
+    recurrent_layer(name, ", layers: 2, dropout: 0.25", lambda v, k=kind: recurrent(k, v, layers=2), weights_of(gates, 3, 2, 2))
+    recurrent_layer(name, ", bidirectional: true, lengths: [4, 2], bias: false",
+                    lambda v, k=kind: recurrent(k, v, [4, 2], both=True, bias=False), weights_of(gates, 3, 2, both=True, bias=False))  # fmt: skip
+recurrent_layer("Rnn", ', initial: "h", lengths: [0, 1], nonlinearity: "relu"', lambda v: recurrent("rnn_relu", v, [0, 1], state=[v["h"][None]]),
+                weights_of(1, 3, 2), h=f32(2, 2))  # fmt: skip
+recurrent_layer("Gru", ', initial: "h", lengths: [0, 1]', lambda v: recurrent("gru", v, [0, 1], state=[v["h"][None]]), weights_of(3, 3, 2), h=f32(2, 2))
 recurrent_layer("Gru", ', reset: "before"', reset_before_in_steps, weights_of(3, 3, 2))
+recurrent_layer("Lstm", ", layers: 2, bidirectional: true, lengths: [4, 2], dropout: 0.25",
+                lambda v: recurrent("lstm", v, [4, 2], 2, True), weights_of(4, 3, 2, 2, True))  # fmt: skip
+recurrent_layer("Lstm", ', initial: ["h", "c"], bias: false', lambda v: recurrent("lstm", v, bias=False, state=[v["h"][None], v["c"][None]]),
+                weights_of(4, 3, 2, bias=False), h=f32(2, 2), c=f32(2, 2))  # fmt: skip
 
 
 def cell_layer(name, arguments, f, gates, states, bias=True):
@@ -95,10 +97,7 @@ def cell_layer(name, arguments, f, gates, states, bias=True):
         states=weights, body=f'{name}(name: "m", features: 2, state: {written}{arguments})', within="all")  # fmt: skip
 
 
-for bias in (True, False):
-    more = "" if bias else ", bias: false"
-    cell_layer("RnnCell", more, lambda v, w: torch.rnn_tanh_cell(v["x"], v["h"], *w), 1, "h", bias)
-    cell_layer("LstmCell", more, lambda v, w: torch.lstm_cell(v["x"], (v["h"], v["c"]), *w)[0], 4, "hc", bias)
-    cell_layer("GruCell", more, lambda v, w: torch.gru_cell(v["x"], v["h"], *w), 3, "h", bias)
-cell_layer("RnnCell", ', nonlinearity: "relu"', lambda v, w: torch.rnn_relu_cell(v["x"], v["h"], *w), 1, "h")
+cell_layer("RnnCell", ', bias: false, nonlinearity: "relu"', lambda v, w: torch.rnn_relu_cell(v["x"], v["h"], *w), 1, "h", False)
+cell_layer("LstmCell", ", bias: false", lambda v, w: torch.lstm_cell(v["x"], (v["h"], v["c"]), *w)[0], 4, "hc", False)
+cell_layer("GruCell", ", bias: false", lambda v, w: torch.gru_cell(v["x"], v["h"], *w), 3, "h", False)
 cell_layer("GruCell", ', reset: "before"', lambda v, w: reset_before(v["x"], v["h"], *w), 3, "h")
