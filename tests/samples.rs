@@ -113,6 +113,40 @@ fn manifests_say_what_is_of_samples() {
     }
 }
 
+/// Loops over `x`, which is `f32[batch, 5, 3]`, and `n` of them for each sample, and the axis of samples of what they give.
+const LOOPS: &[(&str, usize)] = &[
+    ("Rnn(features: 4)", 0),
+    ("Lstm(features: 4, layers: 2, bidirectional: true)", 0),
+    ("Gru(features: 4, lengths: \"n\")", 0),
+    ("Gru(features: 4, bidirectional: true, lengths: \"n\", initial: \"zeros([2, batch, 4])\")", 0),
+    ("Scan(name: \"s\", body: [LstmCell(features: 4)]), Expr(\"transpose(it, [1, 0, 2])\")", 1),
+    (
+        "Scan(name: \"s\", lengths: \"n\", reverse: true, body: [
+            Carry(\"h\", \"zeros([batch, 3])\"), Let(\"h\", \"0.5 * prev.h + it\"), Ref(\"h\"),
+        ])",
+        0,
+    ),
+    ("Expr(\"x\"), Scan(name: \"s\", axis: -1, body: [Linear(2)])", 0),
+];
+
+/// A recurrence goes through the steps of each sample alone.
+#[test]
+fn loops_keep_samples_apart() {
+    for (body, axis) in LOOPS {
+        let text = format!(
+            "Model(
+                inputs: {{ \"x\": \"f32[batch, 5, 3]\", \"n\": \"i32[batch]\" }},
+                body: [{body}],
+                entries: {{ \"infer\": Infer(outputs: {{ \"y\": \"it\" }}) }},
+            )"
+        );
+        let settings = Settings::default();
+        let model = Model::from_text("m.ron", &text, &settings).unwrap_or_else(|error| panic!("{error}"));
+        let found = model.parsed().output_samples(&settings, model.instance(), "infer");
+        assert_eq!(found.get("y"), Some(&Found::Along(*axis)), "{body}");
+    }
+}
+
 /// Where there is no size `batch` there are no samples, whatever is 1.
 #[test]
 fn nothing_is_of_samples_without_a_batch() {
