@@ -15,7 +15,8 @@ fn body(steps: &str) -> String {
 
 /// A loop whose fields and body are given, then other steps.
 fn scan(fields: &str, steps: &str, behind: &str) -> String {
-    body(&format!("\n        Scan({fields} body: [\n            {steps},\n        ]), {behind}\n    "))
+    let behind = if behind.is_empty() { String::new() } else { format!(" {behind}") };
+    body(&format!("\n        Scan({fields} body: [\n            {steps},\n        ]),{behind}\n    "))
 }
 
 const SUM: &str = "Carry(\"h\", \"zeros([4, 3])\"), Let(\"h\", \"prev.h + it\"), Ref(\"h\")";

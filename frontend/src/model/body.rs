@@ -178,9 +178,8 @@ impl Decoder<'_> {
             let mut sequences = Vec::new();
             for (name, value) in self.map(value, "a map of names to sequences") {
                 let value = self.expression_or_mistake(value);
-                if self.check_identifier(&name) {
-                    sequences.push((Some(name), value));
-                }
+                let good = self.check_identifier(&name);
+                sequences.push((good.then_some(name), value));
             }
             sequences
         });

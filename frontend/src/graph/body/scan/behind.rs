@@ -89,7 +89,9 @@ impl Builder<'_> {
         let next = match result {
             Ok(next) => next,
             Err(fault) => {
-                self.report(fault.diagnostic(&place.0, place.1));
+                let diagnostic = fault.diagnostic(&place.0, place.1);
+                let start = format!("its start is {ty}");
+                self.report(diagnostic.elsewhere(&carry.place.0, carry.place.1, &start));
                 return None;
             }
         };
@@ -109,9 +111,9 @@ impl Builder<'_> {
     fn expect_rows(&mut self, named: &[NamedCarry], carries: &[(usize, Tensor)], alive: Alive) -> Option<()> {
         let mut good = Some(());
         for (carry, (_, next)) in named.iter().zip(carries) {
-            if let Err(ty) = self.has_rows(*next, alive) {
+            if let Err((ty, rows)) = self.has_rows(*next, alive) {
                 let message = format!(
-                    "the carry `{}` is {ty}, and the rows of its loop end at different steps",
+                    "the carry `{}` is {ty}, but its loop has {rows} rows, which end at different steps",
                     carry.name
                 );
                 let diagnostic = Diagnostic::new(&carry.place.0, carry.place.1, message);
@@ -132,8 +134,10 @@ impl Builder<'_> {
             Val::None => return Some(Val::None),
             value => self.as_tensor(value, walk.span)?,
         };
-        if let Err(ty) = self.has_rows(current, alive) {
-            let fault = Fault::new(format!("the loop ends with {ty}, and its rows end at different steps"));
+        if let Err((ty, rows)) = self.has_rows(current, alive) {
+            let fault = Fault::new(format!(
+                "the loop ends with {ty}, but it has {rows} rows, which end at different steps"
+            ));
             let fault = fault
                 .note("what it gives of all steps has rows along axis 0 in each, 0 where a row has ended");
             self.fail(fault, walk.span);
@@ -142,11 +146,11 @@ impl Builder<'_> {
         Some(Val::Tensor(current))
     }
 
-    /// Whether a value has the rows that end along axis 0; else its type.
-    fn has_rows(&mut self, value: Tensor, alive: Alive) -> Result<(), Type> {
+    /// Whether a value has the rows that end along axis 0; else its type, and how many rows there are.
+    fn has_rows(&mut self, value: Tensor, alive: Alive) -> Result<(), (Type, usize)> {
         let ty = self.ops().ty(value);
         match alive {
-            Alive::Rows(_, rows) if ty.dims.first() != Some(&rows) => Err(ty),
+            Alive::Rows(_, rows) if ty.dims.first() != Some(&rows) => Err((ty, rows)),
             _ => Ok(()),
         }
     }
@@ -179,7 +183,7 @@ impl Builder<'_> {
                     };
                     offers.push((name, all, last));
                 }
-                Err(ty) => {
+                Err((ty, _)) => {
                     for path in [format!("{}.{name}", walk.path), format!("{}.last.{name}", walk.path)] {
                         self.loops.ended.insert(path, Ended::NoRows(ty.to_string()));
                     }

@@ -79,7 +79,7 @@ impl Builder<'_> {
         if let Some(index) = &walk.step.index {
             let value = walk.position.map_or(Val::Unknown, Val::Tensor);
             if frame.names.get(&index.value).is_some() {
-                let message = format!("`{}` is a sequence and the position", index.value);
+                let message = format!("`{}` names a sequence and the position", index.value);
                 self.fail(Fault::new(message).help("give the position another name"), index.span);
             }
             frame.names.insert(index.value.clone(), (value, index.span));
