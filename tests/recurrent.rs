@@ -63,6 +63,16 @@ const BODIES: &[(&str, &str)] = &[
         ])",
     ),
     (
+        "no step of its own, and carries that nothing needs",
+        "Scan(body: []), Scan(body: [Carry(\"h\", \"x[:, 0]\"), Let(\"h\", \"prev.h\"), Linear(name: \"w\", features: 4)])",
+    ),
+    (
+        "the last of all steps, of one and of none",
+        "Scan(name: \"s\", body: [Carry(\"h\", 0.5), Let(\"h\", \"0.9 * prev.h\"), Let(\"u\", \"it * h\")]),
+         Scan(name: \"one\", times: 1, body: [Let(\"u\", \"x * 2\")]), Scan(name: \"none\", times: 0, body: [Let(\"u\", \"x * 3\")]),
+         Expr(\"x + s.last.u[:, none] + one.last.u + none.last.u + s.last.h\"), Linear(name: \"w\", features: 4)",
+    ),
+    (
         "a count, and numbers of a series by position",
         "Scan(name: \"s\", index: \"t\", body: [
             Carry(\"n\", 0), Let(\"n\", \"prev.n + 1\"), Linear(name: \"w\", features: 4),
@@ -71,7 +81,7 @@ const BODIES: &[(&str, &str)] = &[
     ),
 ];
 
-fn model(body: &str, threads: usize, target_cpu: TargetCpu) -> Model {
+fn model(body: &str, batch: usize, threads: usize, target_cpu: TargetCpu) -> Model {
     let text = format!(
         "Model(
             inputs: {{ {INPUTS} }},
@@ -85,26 +95,41 @@ fn model(body: &str, threads: usize, target_cpu: TargetCpu) -> Model {
     // So small a part that small programs are parallel too.
     let least_part = if threads > 1 { 4 } else { Options::default().least_part };
     let passes = Options { least_part, ..Options::default() };
-    let model = Model::from_text("loop", &text, &Settings::default().dim("batch", 3));
+    let model = Model::from_text("loop", &text, &Settings::default().dim("batch", batch));
     let model = model.unwrap_or_else(|e| panic!("{text}\n{e}"));
     model.with_options(CompileOptions { target_cpu, passes, verify: true })
 }
 
-fn given(executable: &Executable) -> Vec<Tensor> {
-    let x: Vec<f32> = (0..3 * 35).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+/// Inputs of these samples.
+fn given(executable: &Executable, samples: &[usize]) -> Vec<Tensor> {
+    let x = samples
+        .iter()
+        .flat_map(|sample| (35 * sample..35 * (sample + 1)).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0));
+    let x: Vec<f32> = x.collect();
+    let of = |values: [i32; 3]| samples.iter().map(|&sample| values[sample]).collect::<Vec<i32>>();
     let one = |name: &str| match name {
-        "x" => Tensor::from_slice(&[3, 7, 5], &x).unwrap(),
-        "length" => Tensor::from_slice(&[3], &[7i32, 0, 4]).unwrap(),
-        _ => Tensor::from_slice(&[3], &[2i32, 0, 1]).unwrap(),
+        "x" => Tensor::from_slice(&[samples.len(), 7, 5], &x).unwrap(),
+        "length" => Tensor::from_slice(&[samples.len()], &of([7, 0, 4])).unwrap(),
+        _ => Tensor::from_slice(&[samples.len()], &of([2, 0, 1])).unwrap(),
     };
     executable.manifest().inputs.iter().map(|input| one(&input.name)).collect()
 }
 
 /// What an entry gives in so many runs, one behind the other, and the state behind them.
 fn run(model: &Model, entry: &str, threads: usize, runs: usize) -> (Vec<Tensor>, State) {
+    run_on(model, entry, threads, runs, &[0, 1, 2])
+}
+
+fn run_on(
+    model: &Model,
+    entry: &str,
+    threads: usize,
+    runs: usize,
+    samples: &[usize],
+) -> (Vec<Tensor>, State) {
     let executable: Arc<Executable> = model.compile(entry).unwrap_or_else(|e| panic!("{e}"));
     let mut state = model.initial_state(5).unwrap();
-    let inputs = given(&executable);
+    let inputs = given(&executable, samples);
     let outputs = executable.manifest().outputs.iter();
     let mut outputs: Vec<Tensor> = outputs.map(|o| Tensor::zeros(o.dtype, &o.dims).unwrap()).collect();
     let mut instance = Instance::bind(executable, &state, &Threads::new(threads).unwrap()).unwrap();
@@ -119,7 +144,7 @@ fn run(model: &Model, entry: &str, threads: usize, runs: usize) -> (Vec<Tensor>,
 #[test]
 fn loops_have_the_values_of_the_graph() {
     for (name, body) in BODIES {
-        let model = model(body, 1, TargetCpu::Native);
+        let model = model(body, 3, 1, TargetCpu::Native);
         for entry in ["infer", "train"] {
             let (outputs, state) = run(&model, entry, 1, 1);
             let mut graph = model.graph(entry).unwrap().clone();
@@ -127,7 +152,7 @@ fn loops_have_the_values_of_the_graph() {
                 .run(&pipelines::graph_passes("grad").unwrap(), &mut graph)
                 .unwrap();
             let before = model.initial_state(5).unwrap();
-            let inputs = given(&model.compile(entry).unwrap());
+            let inputs = given(&model.compile(entry).unwrap(), &[0, 1, 2]);
             let manifest = model.compile(entry).unwrap();
             let by_name: HashMap<&str, &Tensor> =
                 manifest.manifest().inputs.iter().map(|input| input.name.as_str()).zip(&inputs).collect();
@@ -160,9 +185,9 @@ fn loops_have_the_values_of_the_graph() {
 fn loops_have_the_same_bits_for_any_threads_and_emitter() {
     for (name, body) in BODIES {
         for (entry, runs) in [("infer", 1), ("train", 3)] {
-            let (outputs, state) = run(&model(body, 1, TargetCpu::Native), entry, 1, runs);
+            let (outputs, state) = run(&model(body, 3, 1, TargetCpu::Native), entry, 1, runs);
             for (threads, cpu) in [(2, TargetCpu::Native), (5, TargetCpu::Native), (2, TargetCpu::Portable)] {
-                let (others, other) = run(&model(body, threads, cpu), entry, threads, runs);
+                let (others, other) = run(&model(body, 3, threads, cpu), entry, threads, runs);
                 let same = outputs.iter().zip(&others).all(|(a, b)| a.bytes() == b.bytes());
                 assert!(same, "{name}, {entry} with {threads} threads on {cpu}");
                 for (a, b) in state.slots().iter().zip(other.slots()) {
@@ -170,6 +195,22 @@ fn loops_have_the_same_bits_for_any_threads_and_emitter() {
                     assert!(same, "{name}: {} with {threads} threads on {cpu}", a.name());
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn a_sample_has_the_same_bits_in_any_batch() {
+    for (name, body) in BODIES {
+        let (together, _) = run(&model(body, 3, 2, TargetCpu::Native), "infer", 2, 1);
+        let single = model(body, 1, 1, TargetCpu::Native);
+        for sample in 0..3 {
+            let (alone, _) = run_on(&single, "infer", 1, 1, &[sample]);
+            let size = alone[0].bytes().len();
+            assert!(
+                alone[0].bytes() == &together[0].bytes()[sample * size..][..size],
+                "{name}: sample {sample}"
+            );
         }
     }
 }
