@@ -163,9 +163,14 @@ impl Way {
     }
 }
 
-/// One value for every step.
+/// One value for every step. What is repeated already is so at once, so that its gradient is one sum.
 pub(super) fn repeat(b: &mut Builder, value: Value, steps: usize) -> Result<Value, GraphError> {
     let dims = with(steps, &b.dims(value));
+    let node = b.graph.node(value.node);
+    if let Op::Broadcast(Broadcast { axes, .. }) = &node.op {
+        let (operand, axes) = (node.operands[0], behind(axes));
+        return b.broadcast(operand, &dims, &axes);
+    }
     let axes: Vec<usize> = (1..dims.len()).collect();
     b.broadcast(value, &dims, &axes)
 }
