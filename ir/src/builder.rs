@@ -297,7 +297,7 @@ impl<'a> Builder<'a> {
 
     /// `base` with `updates` added along `axis`, each row at its own `indices`.
     pub fn scatter_add_along(&mut self, base: Value, indices: Value, updates: Value, axis: usize) -> Built {
-        self.add_node(ScatterAlong { axis }, &[base, indices, updates])
+        self.add_node(ScatterAlong { axis, mode: ScatterMode::Add }, &[base, indices, updates])
     }
 
     /// One where the position along the new last axis is the index, else zero: `[…] -> […, classes]`.

@@ -153,10 +153,15 @@ fn scattering_by_hand() {
     let scatter = |mode| run(Scatter { axis: 0, mode }, &[base.clone(), indices.clone(), updates.clone()]);
     assert_eq!(scatter(ScatterMode::Add)[0], Tensor::i32([3], [14, 20, 32]));
     assert_eq!(scatter(ScatterMode::Set)[0], Tensor::i32([3], [3, 20, 2]));
+    assert_eq!(scatter(ScatterMode::Max)[0], Tensor::i32([3], [10, 20, 30]));
+    assert_eq!(scatter(ScatterMode::Min)[0], Tensor::i32([3], [1, 20, 2]));
     let base = Tensor::i32([2, 2], [1, 2, 3, 4]);
-    let along = ScatterAlong { axis: 1 };
-    let found = run(along, &[base, Tensor::i32([2, 1], [1, -1]), Tensor::i32([2, 1], [10, 20])]);
-    assert_eq!(found[0], Tensor::i32([2, 2], [1, 12, 3, 4]));
+    let (rows, new) = (Tensor::i32([2, 1], [1, -1]), Tensor::i32([2, 1], [10, 20]));
+    let along =
+        |mode| run(ScatterAlong { axis: 1, mode }, &[base.clone(), rows.clone(), new.clone()]).remove(0);
+    assert_eq!(along(ScatterMode::Add), Tensor::i32([2, 2], [1, 12, 3, 4]));
+    assert_eq!(along(ScatterMode::Set), Tensor::i32([2, 2], [1, 10, 3, 4]));
+    assert_eq!(along(ScatterMode::Min), Tensor::i32([2, 2], [1, 2, 3, 4]));
     let taken = run(Gather { axis: 0 }, &[Tensor::i32([3], [5, 6, 7]), Tensor::i32([2, 2], [-4, 1, 2, 99])]);
     assert_eq!(taken[0], Tensor::i32([2, 2], [5, 6, 7, 7]));
 }

@@ -339,10 +339,11 @@ fn scatter_sort_and_running_sums() {
     let along = g.add_parameter("along", Role::Data, Type::new(DType::I32, [3, 4, 5]));
     let o = Origin::default();
     let mut nodes = Vec::new();
-    for mode in [ScatterMode::Add, ScatterMode::Set] {
+    for mode in ScatterMode::ALL {
         nodes.push(g.add(Scatter { axis: 1, mode }, &[base, indices, updates], &o).expect("scatter"));
+        let op = ScatterAlong { axis: 1, mode };
+        nodes.push(g.add(op, &[base, along, updates], &o).expect("scatter along"));
     }
-    nodes.push(g.add(ScatterAlong { axis: 1 }, &[base, along, updates], &o).expect("scatter along"));
     nodes.push(g.add(Gather { axis: 1 }, &[base, indices], &o).expect("gather"));
     nodes.push(g.add(GatherAlong { axis: 1 }, &[base, along], &o).expect("gather along"));
     for descending in [false, true] {

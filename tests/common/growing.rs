@@ -271,11 +271,11 @@ pub const OPERATORS: &[(&[&str], &str)] = &[
     (&["gather"], "(%x: f32[$n, 6], %i: i32[$n]) { %y = gather %x, %i {axis: 0}"),
     (&["gather_along"], "(%x: f32[$n, 6], %i: i32[$n, 6]) { %y = gather_along %x, %i {axis: 0}"),
     (
-        &["scatter_add", "scatter_set"],
+        &["scatter_add", "scatter_set", "scatter_max", "scatter_min"],
         "(%x: f32[$n, 6], %i: i32[$n], %u: f32[$n, 6]) { %y = $op %x, %i, %u {axis: 0}",
     ),
     (
-        &["scatter_add_along"],
+        &["scatter_add_along", "scatter_set_along", "scatter_max_along", "scatter_min_along"],
         "(%x: f32[$n, 6], %i: i32[$n, 6], %u: f32[$n, 6]) { %y = $op %x, %i, %u {axis: 0}",
     ),
     (&["reduce_add", "reduce_mul", "reduce_max", "reduce_min"], "(%x: f32[6, $n]) { %y = $op %x {axes: [1]}"),

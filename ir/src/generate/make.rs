@@ -234,7 +234,7 @@ fn gather_along(m: &mut Maker) -> Made {
 fn scatter(m: &mut Maker) -> Made {
     let base = m.any_float(1);
     let axis = m.axis(base);
-    let mode = m.rng.of(&[ScatterMode::Add, ScatterMode::Set]);
+    let mode = m.rng.of(&ScatterMode::ALL);
     let rank = m.rng.below(3);
     let taken = m.dims(rank);
     let dims = m.extents(base);
@@ -250,7 +250,8 @@ fn scatter_along(m: &mut Maker) -> Made {
     let (base, axis, indices) = along(m);
     let updates = Type::new(m.config.float, m.extents(indices));
     let updates = m.of_type(&updates);
-    m.add(ScatterAlong { axis }, &[base, indices, updates])
+    let mode = m.rng.of(&ScatterMode::ALL);
+    m.add(ScatterAlong { axis, mode }, &[base, indices, updates])
 }
 
 fn reduce(m: &mut Maker) -> Made {

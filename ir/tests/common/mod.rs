@@ -239,19 +239,21 @@ fn indices(all: &mut Vec<Case>) {
     push(all, GatherAlong { axis: 1 }, &[floats(&[3, 4]), i32s(&[3, 1], &[2, -5, 7])]);
     push(all, GatherAlong { axis: 1 }, &[floats(&[3, 4, 2]), ints(DType::I32, &[3, 6, 2], 0, 3)]);
     push(all, GatherAlong { axis: 0 }, &[floats(&[3, 4]), ints(DType::I64, &[0, 4], 0, 3)]);
-    for mode in [ScatterMode::Add, ScatterMode::Set] {
+    // No update is as large as what it meets.
+    for mode in ScatterMode::ALL {
         let op = Scatter { axis: 0, mode };
-        push(all, op.clone(), &[floats(&[4, 3]), rows.clone(), between(&[2, 2, 3], 0.0, 1.0)]);
-        push(all, op.clone(), &[floats(&[4]), i32s(&[5], &[1, 1, 3, 1, 4]), between(&[5], 0.0, 1.0)]);
-        push(all, op.clone(), &[floats(&[4]), i32s(&[], &[1]), between(&[], 0.0, 1.0)]);
+        push(all, op.clone(), &[floats(&[4, 3]), rows.clone(), distinct(&[2, 2, 3])]);
+        push(all, op.clone(), &[floats(&[4]), i32s(&[5], &[1, 1, 3, 1, 4]), distinct(&[5])]);
+        push(all, op.clone(), &[floats(&[4]), i32s(&[], &[1]), distinct(&[])]);
         push(all, op, &[floats(&[4]), i32s(&[0], &[]), floats(&[0])]);
         let op = Scatter { axis: 1, mode };
-        push(all, op, &[floats(&[2, 3, 2]), i32s(&[4], &[2, 0, 2, 1]), between(&[2, 4, 2], 0.0, 1.0)]);
+        push(all, op, &[floats(&[2, 3, 2]), i32s(&[4], &[2, 0, 2, 1]), distinct(&[2, 4, 2])]);
+        let op = ScatterAlong { axis: 1, mode };
+        push(all, op.clone(), &[floats(&[3, 4]), i32s(&[3, 1], &[2, -1, 3]), distinct(&[3, 1])]);
+        let places = i32s(&[2, 4], &[0, 0, 2, 5, 1, 1, 1, 0]);
+        push(all, op.clone(), &[floats(&[2, 3]), places, distinct(&[2, 4])]);
+        push(all, op, &[floats(&[2, 3]), ints(DType::I64, &[2, 0], 0, 1), floats(&[2, 0])]);
     }
-    let op = ScatterAlong { axis: 1 };
-    push(all, op.clone(), &[floats(&[3, 4]), i32s(&[3, 1], &[2, -1, 3]), between(&[3, 1], 0.0, 1.0)]);
-    push(all, op.clone(), &[floats(&[2, 3]), i32s(&[2, 4], &[0, 0, 2, 5, 1, 1, 1, 0]), floats(&[2, 4])]);
-    push(all, op, &[floats(&[2, 3]), ints(DType::I64, &[2, 0], 0, 1), floats(&[2, 0])]);
     for (axis, descending) in [(0, false), (1, true)] {
         let op = Sort { axis, descending };
         push(all, op.clone(), &[distinct(&[4, 5])]);

@@ -29,7 +29,7 @@ fn accumulate_node(graph: &mut Graph, id: NodeId) -> Replacement {
     let node = graph.node(id);
     let (axis, along) = match node.op {
         Op::Scatter(Scatter { axis, mode: ScatterMode::Add }) => (axis, false),
-        Op::ScatterAlong(ScatterAlong { axis }) => (axis, true),
+        Op::ScatterAlong(ScatterAlong { axis, mode: ScatterMode::Add }) => (axis, true),
         _ => return Ok(None),
     };
     let [base, indices, updates] = node.operands[..] else { return Ok(None) };

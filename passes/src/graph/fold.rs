@@ -68,7 +68,8 @@ fn has_one_order(op: &Op, operands: &[&Type]) -> bool {
         // Stable: there is one order of the results.
         Op::Sort(_) => true,
         Op::Scatter(op) => op.mode == ScatterMode::Set || is_exact,
-        Op::ScatterAlong(_) | Op::WindowSelect(_) | Op::Dot(_) | Op::Conv(_) => is_exact,
+        Op::ScatterAlong(op) => op.mode == ScatterMode::Set || is_exact,
+        Op::WindowSelect(_) | Op::Dot(_) | Op::Conv(_) => is_exact,
         Op::Reduce(op) => dtype.is_some_and(|dtype| op.combine.has_any_order(dtype)),
         Op::ReduceWindow(op) => dtype.is_some_and(|dtype| op.combine.has_any_order(dtype)),
         Op::Cumulative(op) => dtype.is_some_and(|dtype| op.combine.has_any_order(dtype)),

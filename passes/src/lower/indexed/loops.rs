@@ -30,33 +30,35 @@ impl Scattering {
         (self.extent * self.inner) as i64
     }
 
-    /// Stores, or adds, the update that lies at `from`: at `at` along the axis and `behind` it. Closes the three loops.
-    fn update(&mut self, from: &Index, (at, behind): (&Index, &Index), inside: ValueId, mode: ScatterMode) {
+    /// Changes the element at `at` along the axis and `behind` it by the update that lies at `from`.
+    fn update(&mut self, from: &Index, (at, behind): (&Index, &Index), mode: ScatterMode) {
         let to = self.outer.scale(self.slab()).add(&at.scale(self.inner as i64)).add(behind);
         let update = self.k.load(self.updates, from, None);
-        let result = self.result;
-        self.k.when(inside, |k| {
-            let value = if mode == ScatterMode::Set {
-                update
-            } else {
-                let old = k.load_now(result, &to);
-                k.op_now(ScalarOp::Add, &[old, update])
-            };
-            k.store(result, to, value);
-        });
-        (0..3).for_each(|_| self.k.close());
+        let value = match mode.operation() {
+            Some(op) => {
+                let old = self.k.load_now(self.result, &to);
+                self.k.op_now(op, &[old, update])
+            }
+            None => update,
+        };
+        self.k.store(self.result, to, value);
     }
 }
 
 impl Lowering<'_> {
+    /// An index is tested once for all that lies behind it: a loop that is a vector's.
     pub(super) fn scatter(&mut self, id: NodeId, scatter: &Scatter) -> Result<(), GraphError> {
         let mut s = self.begin_scatter(id, scatter.axis)?;
         let count = self.graph.ty(self.graph.node(id).operands[1]).elements();
         let i = Index::var(s.k.open_for(count));
         let (at, inside) = checked(&mut s.k, s.indices, &i, s.extent);
+        s.k.open_if(inside);
         let b = Index::var(s.k.open_for(s.inner));
         let from = s.outer.scale((count * s.inner) as i64).add(&i.scale(s.inner as i64)).add(&b);
-        s.update(&from, (&at, &b), inside, scatter.mode);
+        s.update(&from, (&at, &b), scatter.mode);
+        s.k.close();
+        s.k.close_if();
+        (0..2).for_each(|_| s.k.close());
         self.call(s.k.finish_kernel(), s.args, id);
         Ok(())
     }
@@ -67,7 +69,10 @@ impl Lowering<'_> {
         let (i, b) = (Index::var(s.k.open_for(taken)), Index::var(s.k.open_for(s.inner)));
         let from = s.outer.scale((taken * s.inner) as i64).add(&i.scale(s.inner as i64)).add(&b);
         let (at, inside) = checked(&mut s.k, s.indices, &from, s.extent);
-        s.update(&from, (&at, &b), inside, ScatterMode::Add);
+        s.k.open_if(inside);
+        s.update(&from, (&at, &b), scatter.mode);
+        s.k.close_if();
+        (0..3).for_each(|_| s.k.close());
         self.call(s.k.finish_kernel(), s.args, id);
         Ok(())
     }
