@@ -469,13 +469,6 @@ impl KernelBuilder {
         id
     }
 
-    /// A condition around what `then` emits.
-    pub fn when(&mut self, condition: ValueId, then: impl FnOnce(&mut KernelBuilder)) {
-        self.open_if(condition);
-        then(self);
-        self.close_if();
-    }
-
     /// Opens what runs only where a condition holds: a scope of its own, so that nothing computed inside is taken for
     /// known outside.
     pub fn open_if(&mut self, condition: ValueId) {
