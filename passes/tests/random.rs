@@ -250,11 +250,17 @@ fn stores_parameters(graph: &Graph, given: &[bool]) -> bool {
     })
 }
 
-/// The pipeline with rounding passes, in f64.
+/// The pipeline with rounding passes, in f64. Where a graph makes much of the last bits of what it is given, such as
+/// `cos(exp(x))` of a large x, rounding says nothing.
 fn rounded(seeds: &[u32], choice: u64, histogram: &mut Histogram) -> Result<(), String> {
     let graph = random_graph(seeds, DType::F64);
     let values = parameters(&graph, choice, false);
     let expected = evaluate(&graph, &values)?;
+    let moved = values.iter().map(|(name, tensor)| (name.clone(), moved(tensor))).collect();
+    if compare(&expected, &evaluate(&graph, &moved)?, &close).is_err() {
+        histogram.count("graphs that magnify rounding");
+        return Ok(());
+    }
     for (name, passes) in [("infer", INFER), ("train", TRAIN)] {
         let mut after = graph.clone();
         run(passes, &mut after, histogram)?;
@@ -262,6 +268,14 @@ fn rounded(seeds: &[u32], choice: u64, histogram: &mut Histogram) -> Result<(), 
             .map_err(|error| format!("{name}: {error}\n{after}"))?;
     }
     Ok(())
+}
+
+/// The same numbers but for their last bits.
+fn moved(tensor: &Tensor) -> Tensor {
+    Tensor::generate(&tensor.ty(), |i| match tensor.get(i) {
+        Scalar::F64(value) => Scalar::F64(value * (1.0 + 1e-12)),
+        value => value,
+    })
 }
 
 /// `BROLGA_CASES` asks for more cases; the number is the same for every run otherwise, and so are the cases.
@@ -288,6 +302,7 @@ fn random_graphs_keep_their_meaning() {
     }
     let times = |name: &str| histogram.get(name).copied().unwrap_or(0);
     assert!(times("graphs with regions") * 3 >= cases as usize);
+    assert!(times("graphs that magnify rounding") * 4 < cases as usize);
     for name in ["scan in scan", "cond in while", "short scan"] {
         assert!(times(name) >= 20, "{name} occurred {} times only", times(name));
     }

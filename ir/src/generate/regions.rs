@@ -49,17 +49,21 @@ pub(super) fn scan(m: &mut Maker) -> Made {
     m.add(Scan { body, length, carries: 2, slices: 1, reverse }, &operands)
 }
 
-/// A cell with products: of the slice with captured weights, of the state for a result, and one that is summed over all iterations;
-/// and a sum of captures.
+/// A cell with products: of the slice with captured weights, of the state with two of them, of the state for a result, and one that
+/// is summed over all iterations; and a sum of captures.
 pub(super) fn cell(m: &mut Maker) -> Made {
     let float = m.config.float;
     let (length, extents) = (m.rng.below(5), m.dims(2));
     let (slice, row) = (Type::new(float, [extents[0]]), Type::new(float, [extents[1]]));
     let weights = Type::new(float, extents);
-    let types = [&row, &weights, &slice, &weights, &row, &row].map(Type::clone);
+    let square = row.with_dims([row.dims[0]; 2]);
+    let types = [&row, &weights, &slice, &weights, &row, &row, &square, &square].map(Type::clone);
     let body = region("cell", &types, |b, p| {
         let bias = b.add(p[4], p[5])?;
-        let kept = b.mul(p[0], bias)?;
+        let [kept, gate] = [p[6], p[7]].map(|weights| b.dot(p[0], weights, [&[], &[]], [&[0], &[0]]));
+        let kept = b.mul(kept?, bias)?;
+        let gate = b.function(Function::Sigmoid, gate?)?;
+        let kept = b.mul(kept, gate)?;
         let into = b.dot(p[2], p[3], [&[], &[]], [&[0], &[0]])?;
         let sum = b.add(into, kept)?;
         let next = b.function(Function::Tanh, sum)?;
@@ -70,7 +74,7 @@ pub(super) fn cell(m: &mut Maker) -> Made {
         Ok(vec![next, total, out, next])
     })?;
     let stacked = slice.with_dims([&[length], slice.dims.as_slice()].concat());
-    let operands = [&row, &weights, &stacked, &weights, &row, &row].map(|ty| m.of_type(ty));
+    let operands = [&row, &weights, &stacked, &weights, &row, &row, &square, &square].map(|ty| m.of_type(ty));
     let reverse = m.rng.once_in(2);
     m.add(Scan { body, length, carries: 2, slices: 1, reverse }, &operands)
 }
