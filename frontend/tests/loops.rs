@@ -30,7 +30,10 @@ fn inputs(graph: &Graph, given: &[(&str, Tensor)]) -> HashMap<String, Tensor> {
     let parameters = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
     let values = parameters.enumerate().map(|(number, parameter)| {
         let known = given.iter().find(|(name, _)| *name == parameter.name);
-        let wave = || wave(&parameter.ty.dims, 0.6, 0.7, number as f64);
+        let wave = || match parameter.ty.dtype {
+            DType::F64 => wave(&parameter.ty.dims, 0.6, 0.7, number as f64),
+            _ => Tensor::zeros(&parameter.ty),
+        };
         (parameter.name.clone(), known.map_or_else(wave, |(_, value)| value.clone()))
     });
     values.collect()

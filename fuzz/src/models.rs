@@ -319,7 +319,7 @@ fn tensors(owner: &str, name: &str) -> Option<&'static [&'static str]> {
         ("Lstm", "initial") => &["[it[:, 0], it[:, 0]]", "[it[:, 0, :2], it[:, 1, :2]]"],
         (_, "initial") => &["it[:, 0]", "it[:, 0, :2]", "it[:, 0, :3]"],
         (_, "lengths") => &["label", "label", "[2, 1]"],
-        ("full", "value") | ("Pad", "value") | (_, "fill") => &["0", "1", "0.5", "2"],
+        ("full", "value") | ("Pad" | "pad", "value") | (_, "fill") => &["0", "1", "0.5", "2"],
         (_, "key_mask") => &["it[:, :, 0] > 0", "it[:, :, 0]", "m"],
         (_, "mask") => {
             &["it > 0", "m", "it[:1, :, :1] * 2", "(it[:, :, :1] > 0)[:, none]", "it[:1, :1, :1] * inf"]
@@ -343,7 +343,7 @@ fn tensors(owner: &str, name: &str) -> Option<&'static [&'static str]> {
 /// What there is for an argument that takes lists, numbers or texts.
 fn lists(owner: &str, name: &str) -> Option<&'static [&'static str]> {
     let choices: &'static [&'static str] = match (owner, name) {
-        ("Pad", "padding") => {
+        ("Pad" | "pad", "padding") => {
             &["[0, [1, 2]]", "[0, 1, 2]", "[0, 0, 1, [0, 2]]", "[[0, 0], 0, -1, 1]", "[0, 0, 0, 1, 1]", "[1]"]
         }
         ("Parameter", "dims") => &["[3]", "[2, 3]", "[1]", "[]", "[0]"],

@@ -60,6 +60,7 @@ pub(super) const FUNCTIONS: &[FunctionRow] = &[
     ("x * arange(5{})", NONE),
     ("mask(label, 3{})", NONE),
     ("pick(x, label{})", ALONG),
+    ("pad(x, [1, 0]{})", &[("value", "2")]),
     ("shift(x, 1{})", &[("fill", "2"), ("axis", "0")]),
     ("abs(x{})", NONE),
     ("floor(x{})", NONE),

@@ -17,6 +17,7 @@ row("functions", "pick", "pick(x, i, axis=0)", lambda v: v["x"].gather(0, v["i"]
 row("functions", "pick", "pick(x, i, axis=1)", lambda v: v["x"][torch.arange(2), v["i"].long()], {"x": f32(2, 3, 4), "i": i32(2)}, [{"i": [2, 0]}])
 setting("shift", "shift(x, 1)", lambda v: F.pad(v["x"], (1, -1)))
 setting("shift", "shift(x, -2, fill=-1.5, axis=1)", lambda v: F.pad(v["x"], (0, 0, -2, 2), value=-1.5))
+setting("pad", "pad(x, [0, [1, 2], -1], value=0.5)", lambda v: F.pad(v["x"], (-1, -1, 1, 2), value=0.5))
 
 PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 

@@ -5,7 +5,7 @@ use brolga_ir::{DType, Size};
 
 use super::function::{Function, axis, function, tensor_value, wrong};
 use super::shapes::whole;
-use crate::graph::arguments::tensor;
+use crate::graph::arguments::{padded, tensor};
 use crate::graph::builder::Builder;
 use crate::graph::value::{Args, Built, Val};
 use crate::signature::{Parameter, Rule, int, optional, required, ruled, size};
@@ -13,7 +13,7 @@ use crate::signature::{Parameter, Rule, int, optional, required, ruled, size};
 const SHIFT: [Parameter; 4] =
     [required("x"), ruled("n", Rule::Int, true), optional("fill").or_int(0), int("axis").or_int(-1)];
 
-pub(super) const FUNCTIONS: [Function; 5] = [
+pub(super) const FUNCTIONS: [Function; 6] = [
     function("split", &[required("x"), size("parts"), int("axis").or_int(-1)], |builder, args| {
         let x = tensor(builder, args, "x")?;
         let axis = axis(builder, args, x, -1)?;
@@ -27,6 +27,10 @@ pub(super) const FUNCTIONS: [Function; 5] = [
     function("mask", &[required("lengths"), ruled("longest", Rule::Int, true)], mask),
     function("pick", &[required("x"), required("indices"), int("axis").or_int(-1)], pick),
     function("shift", &SHIFT, shift),
+    function("pad", &[required("x"), required("padding"), optional("value").or_int(0)], |builder, args| {
+        let x = tensor(builder, args, "x")?;
+        tensor_value(padded(builder, x, args))
+    }),
 ];
 
 /// A number of positions, which are `i32`.

@@ -3,9 +3,10 @@
 use brolga_ir::Size;
 
 use super::layer::{Layer, input};
+use crate::graph::arguments::padded;
 use crate::graph::builder::Builder;
 use crate::graph::ops::IndexPart;
-use crate::graph::value::{Args, Built, Fault, Tensor, Val, extents};
+use crate::graph::value::{Args, Built, Fault, Tensor, extents};
 use crate::signature::{Parameter, Rule, Signature, int, optional, required, ruled};
 
 macro_rules! shape {
@@ -35,7 +36,7 @@ pub(super) const LAYERS: [Layer; 6] = [
         let axes = axes.into_iter().map(|axis| ops.axis(x, axis)).collect::<Built<Vec<_>>>()?;
         ops.transpose(x, &axes)
     }),
-    shape!("Pad", &PAD, pad),
+    shape!("Pad", &PAD, |builder, x, args| padded(builder, input(x)?, args)),
     shape!("Slice", &SLICE, |builder, x, args| {
         let x = input(x)?;
         let ops = &mut builder.ops();
@@ -62,32 +63,6 @@ fn flatten(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
     let mut flat = dims[..first].to_vec();
     flat.push(Size::product(&dims[first..]).get()?);
     ops.reshape(x, &flat)
-}
-
-/// `padding` is a list with `[before, after]` (or one number) for each axis; negative padding crops.
-fn pad(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
-    let x = input(x)?;
-    let ops = &mut builder.ops();
-    let ty = ops.ty(x);
-    let wrong = || {
-        args.fault("padding", format!("`padding` needs a number or [before, after] for each axis of {ty}"))
-    };
-    let Some(Val::List(items)) = args.get("padding").map(|value| &value.value) else { return Err(wrong()) };
-    let size = |item: &Val| item.as_int().map(Size::from);
-    let pair = |item: &Val| match item {
-        Val::List(pair) if pair.len() == 2 => Some((size(&pair[0])?, size(&pair[1])?)),
-        Val::List(_) => None,
-        single => size(single).map(|size| (size, size)),
-    };
-    let pairs = items.iter().map(pair).collect::<Option<Vec<_>>>().ok_or_else(wrong)?;
-    if pairs.len() != ty.rank() {
-        return Err(wrong());
-    }
-    let value = match args.get("value") {
-        Some(value) => ops.literal(value, ty.dtype)?,
-        None => ops.scalar(0.0, ty.dtype)?,
-    };
-    ops.pad(x, &pairs, value)
 }
 
 /// Repeats every spatial element `factor` times along each spatial axis (nearest neighbour).
