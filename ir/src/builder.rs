@@ -363,15 +363,23 @@ impl<'a> Builder<'a> {
         axis: usize,
         descending: bool,
     ) -> Result<Vec<Value>, GraphError> {
-        self.add_nodes(Sort { axis, descending }, operands)
+        self.add_nodes(Sort { axis, descending, first: None }, operands)
     }
 
-    /// The `k` greatest elements along an axis, in descending order, and their positions (`i32`).
-    pub fn top_k(&mut self, x: Value, k: usize, axis: usize) -> Result<[Value; 2], GraphError> {
+    /// The `k` greatest elements along an axis in descending order, or the smallest in ascending order, and their positions
+    /// (`i32`). Of equal ones the first comes first.
+    pub fn top_k(
+        &mut self,
+        x: Value,
+        k: usize,
+        axis: usize,
+        greatest: bool,
+    ) -> Result<[Value; 2], GraphError> {
         let dims = self.dims(x);
         let positions = self.iota(DType::I32, &dims, axis)?;
-        let sorted = self.sort(&[x, positions], axis, true)?;
-        Ok([self.slice_axis(sorted[0], axis, 0, k)?, self.slice_axis(sorted[1], axis, 0, k)?])
+        let first = (dims.get(axis) != Some(&k)).then_some(k);
+        let sorted = self.add_nodes(Sort { axis, descending: greatest, first }, &[x, positions])?;
+        Ok([sorted[0], sorted[1]])
     }
 
     /// The position (`i32`) of the first greatest element along an axis, which vanishes; NaN is greatest.

@@ -170,10 +170,16 @@ fn scattering_by_hand() {
 fn sorting_by_hand() {
     let keys = Tensor::f32([5], [2.0, f32::NAN, -1.0, 2.0, f32::INFINITY]);
     let places = Tensor::i32([5], [0, 1, 2, 3, 4]);
-    let sort = |descending| run(Sort { axis: 0, descending }, &[keys.clone(), places.clone()]).remove(1);
-    assert_eq!(sort(false), Tensor::i32([5], [2, 0, 3, 4, 1]));
-    assert_eq!(sort(true), Tensor::i32([5], [1, 4, 0, 3, 2]));
-    let rows = run(Sort { axis: 0, descending: false }, &[Tensor::i32([2, 2], [3, 1, 2, 5])]);
+    let sort = |descending, first| {
+        run(Sort { axis: 0, descending, first }, &[keys.clone(), places.clone()]).remove(1)
+    };
+    assert_eq!(sort(false, None), Tensor::i32([5], [2, 0, 3, 4, 1]));
+    assert_eq!(sort(true, None), Tensor::i32([5], [1, 4, 0, 3, 2]));
+    // NaN is the greatest, and of equal ones the first comes first.
+    assert_eq!(sort(true, Some(3)), Tensor::i32([3], [1, 4, 0]));
+    assert_eq!(sort(false, Some(2)), Tensor::i32([2], [2, 0]));
+    assert_eq!(sort(false, Some(0)), Tensor::i32([0], []));
+    let rows = run(Sort { axis: 0, descending: false, first: None }, &[Tensor::i32([2, 2], [3, 1, 2, 5])]);
     assert_eq!(rows[0], Tensor::i32([2, 2], [2, 1, 3, 5]));
 }
 
@@ -355,7 +361,8 @@ fn refused_sums() -> Vec<Refused> {
             vec![f(&[2, 3]), f(&[4, 5])],
             "contract axis 1 of f32[2, 3] has extent 3, its partner, axis 0 of f32[4, 5], has 4",
         ),
-        (Sort { axis: 0, descending: false }.into(), vec![f(&[2]), f(&[3])], "equal extents"),
+        (Sort { axis: 0, descending: false, first: None }.into(), vec![f(&[2]), f(&[3])], "equal extents"),
+        (Sort { axis: 0, descending: false, first: Some(3) }.into(), vec![f(&[2])], "the first 3"),
         (
             Random { stream: 0, distribution: Distribution::Bits, ty: f(&[2]) }.into(),
             vec![Type::scalar(DType::I64), Type::scalar(DType::I64)],

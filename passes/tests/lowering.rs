@@ -347,7 +347,10 @@ fn scatter_sort_and_running_sums() {
     nodes.push(g.add(Gather { axis: 1 }, &[base, indices], &o).expect("gather"));
     nodes.push(g.add(GatherAlong { axis: 1 }, &[base, along], &o).expect("gather along"));
     for descending in [false, true] {
-        nodes.push(g.add(Sort { axis: 1, descending }, &[base, base], &o).expect("sort"));
+        for first in [None, Some(3)] {
+            let op = Sort { axis: 1, descending, first };
+            nodes.push(g.add(op, &[base, base], &o).expect("sort"));
+        }
     }
     for (axis, reverse, exclusive) in [(1, false, false), (2, true, false), (0, false, true)] {
         let op = Cumulative { axis, combine: Combine::Add, reverse, exclusive };
@@ -403,9 +406,13 @@ fn long_axes_are_sorted_by_merging() {
         let positions = b.iota(DType::I32, &[2, extent, 3], 1).unwrap();
         let along = b.iota(DType::F32, &[extent], 0).unwrap();
         for (axis, operands) in [(1, [x, positions]), (0, [keys, along])] {
-            let sorted = g.add(Sort { axis, descending }, &operands, &o).expect("sort");
-            for result in g.results(sorted) {
-                g.add_output(&format!("{axis}.{}", result.index), Role::Data, result);
+            for first in [None, Some(0), Some(1), Some(10), Some(33), Some(64)] {
+                let op = Sort { axis, descending, first };
+                let sorted = g.add(op, &operands, &o).expect("sort");
+                for result in g.results(sorted) {
+                    let name = format!("{axis}.{}.{first:?}", result.index);
+                    g.add_output(&name, Role::Data, result);
+                }
             }
         }
         check(&g, 0.0);

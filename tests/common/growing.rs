@@ -325,6 +325,7 @@ pub const OPERATORS: &[(&[&str], &str)] = &[
          [$n], stream: 1} %y = mul %x, %r",
     ),
     (&["sort"], "(%x: f32[3, $n]) { %y = sort %x {axis: 1}"),
+    (&["sort"], "(%x: f32[3, $n]) { %y = sort %x {axis: 1, descending: true, first: 10}"),
     (&["dot"], "(%x: f32[$n, 6], %w: f32[6, 5]) { %y = dot %x, %w {contract: [[1], [0]]}"),
     (&["dot"], "(%x: f32[6, $n], %w: f32[$n, 5]) { %y = dot %x, %w {contract: [[1], [0]]}"),
     (&["conv"], "(%x: f32[2, 4, $n], %w: f32[6, 4, 3]) { %y = conv %x, %w {stride: [1], padding: [[1, 1]]}"),

@@ -362,7 +362,9 @@ fn sort(m: &mut Maker) -> Made {
         operands.push(m.of_type(&ty));
     }
     let descending = m.rng.once_in(2);
-    m.add(Sort { axis, descending }, &operands)
+    let extent = m.extents(x)[axis];
+    let first = if m.rng.once_in(3) { Some(m.rng.below(extent + 1)) } else { None };
+    m.add(Sort { axis, descending, first }, &operands)
 }
 
 fn dot(m: &mut Maker) -> Made {

@@ -1,4 +1,4 @@
-//! `sort`: orders rows by a key, and takes other tensors along.
+//! `sort`: orders rows by a key, whole or the first of them, and takes other tensors along.
 
 use std::cmp::Ordering;
 
@@ -15,6 +15,8 @@ pub struct Sort {
     pub axis: usize,
     /// Whether the greatest comes first.
     pub descending: bool,
+    /// How many elements there are behind: the first of each row; nothing if it is all of them.
+    pub first: Option<usize>,
 }
 
 impl Sort {
@@ -24,7 +26,14 @@ impl Sort {
     }
 
     pub(super) fn from_attributes(_: &str, attributes: &mut Attributes) -> Result<Sort, String> {
-        Ok(Sort { axis: attributes.size("axis")?, descending: attributes.flag("descending", false)? })
+        let (axis, descending) = (attributes.size("axis")?, attributes.flag("descending", false)?);
+        let first = attributes.size_or("first", usize::MAX)?;
+        Ok(Sort { axis, descending, first: (first != usize::MAX).then_some(first) })
+    }
+
+    /// How many elements of a row of `extent` are left.
+    pub fn kept(&self, extent: usize) -> usize {
+        self.first.unwrap_or(extent)
     }
 
     /// How two keys are ordered: `Less` if `a` comes first.
@@ -50,6 +59,9 @@ impl Operator for Sort {
         if self.descending {
             attributes.push(("descending", Attribute::Bool(true)));
         }
+        if let Some(first) = self.first {
+            attributes.push(("first", Attribute::Int(first as i64)));
+        }
         attributes
     }
 
@@ -63,7 +75,13 @@ impl Operator for Sort {
         if keys.dims[self.axis] > i32::MAX as usize {
             return Err(format!("axis {} of {keys} is too long", self.axis));
         }
-        Ok(operands.iter().map(|&ty| ty.clone()).collect())
+        let (extent, kept) = (keys.dims[self.axis], self.kept(keys.dims[self.axis]));
+        if kept > extent {
+            return Err(format!("axis {} of {keys} has fewer than the first {kept} elements", self.axis));
+        }
+        let mut dims = keys.dims.clone();
+        dims[self.axis] = kept;
+        Ok(operands.iter().map(|ty| ty.with_dims(dims.clone())).collect())
     }
 
     /// Back to where the elements came from.
@@ -91,17 +109,18 @@ impl Operator for Sort {
 
     fn evaluate(&self, operands: &[&Tensor], results: &[Type]) -> Result<Vec<Tensor>, String> {
         let (keys, ty) = (operands[0], &results[0]);
-        let extent = ty.dims[self.axis];
+        let (extent, kept) = (keys.dims()[self.axis], ty.dims[self.axis]);
         let inner: usize = ty.dims[self.axis + 1..].iter().product();
-        let rows = ty.elements().checked_div(extent).unwrap_or(0);
+        let rows = ty.elements().checked_div(kept).unwrap_or(0);
         // For every position of the result, the position that its element comes from.
         let mut from = filled(0, ty.elements())?;
         for row in 0..rows {
             let first = row / inner * extent * inner + row % inner;
             let mut order: Vec<usize> = (0..extent).map(|i| first + i * inner).collect();
             order.sort_by(|&a, &b| self.compare(keys.get(a), keys.get(b)));
-            for (i, source) in order.into_iter().enumerate() {
-                from[first + i * inner] = source;
+            let to = row / inner * kept * inner + row % inner;
+            for (i, source) in order.into_iter().take(kept).enumerate() {
+                from[to + i * inner] = source;
             }
         }
         operands.iter().zip(results).map(|(x, ty)| pick(x, ty, |i| from[i])).collect()

@@ -255,11 +255,13 @@ fn indices(all: &mut Vec<Case>) {
         push(all, op, &[floats(&[2, 3]), ints(DType::I64, &[2, 0], 0, 1), floats(&[2, 0])]);
     }
     for (axis, descending) in [(0, false), (1, true)] {
-        let op = Sort { axis, descending };
-        push(all, op.clone(), &[distinct(&[4, 5])]);
-        push(all, op, &[distinct(&[3, 4]), floats(&[3, 4]), ints(DType::I32, &[3, 4], 0, 9)]);
+        for first in [None, Some(2)] {
+            let op = Sort { axis, descending, first };
+            push(all, op.clone(), &[distinct(&[4, 5])]);
+            push(all, op, &[distinct(&[3, 4]), floats(&[3, 4]), ints(DType::I32, &[3, 4], 0, 9)]);
+        }
     }
-    push(all, Sort { axis: 0, descending: false }, &[floats(&[0])]);
+    push(all, Sort { axis: 0, descending: false, first: None }, &[floats(&[0])]);
 }
 
 fn reductions(all: &mut Vec<Case>) {

@@ -2,9 +2,10 @@
 
 use brolga_ir::DType;
 
-use super::function::{Function, axis, counted_axis, function, wrong};
+use super::function::{Function, counted_axis, function, wrong};
 use crate::graph::arguments::tensor;
 use crate::graph::builder::Builder;
+use crate::graph::ops::Ops;
 use crate::graph::value::{Args, Built, Tensor, Val};
 use crate::signature::{Parameter, flag, int, required, size};
 
@@ -29,7 +30,7 @@ fn sorted(builder: &mut Builder, args: &Args, descending: bool) -> Built<(Tensor
     let axis = counted_axis(builder, args, x)?;
     let mut ops = builder.ops();
     let (dims, dtype) = (ops.dims(x), ops.dtype(x));
-    let keys = if dtype == DType::Bool { ops.convert(x, DType::U8)? } else { x };
+    let keys = keys(&mut ops, x)?;
     let positions = ops.b.iota(DType::I32, &dims, axis)?;
     let results = ops.b.sort(&[keys, positions], axis, descending)?;
     Ok((ops.convert(results[0], dtype)?, results[1]))
@@ -38,14 +39,20 @@ fn sorted(builder: &mut Builder, args: &Args, descending: bool) -> Built<(Tensor
 /// The `k` greatest elements along an axis in descending order (or the least, ascending), and their positions.
 fn top_k(builder: &mut Builder, args: &Args) -> Built<Val> {
     let (k, largest) = (args.size("k")?.get()?, args.bool_or("largest", true)?);
-    let (values, positions) = sorted(builder, args, largest)?;
-    let axis = axis(builder, args, values, -1)?;
+    let x = tensor(builder, args, "x")?;
+    let axis = counted_axis(builder, args, x)?;
     let mut ops = builder.ops();
-    let extent = ops.dims(values)[axis];
+    let (extent, dtype) = (ops.dims(x)[axis], ops.dtype(x));
     if k > extent {
         return Err(wrong(args, "k", format!("k is {k}, but axis {axis} has {extent} elements")));
     }
-    let values = ops.slice_axis(values, axis, 0, k, 1)?;
-    let positions = ops.slice_axis(positions, axis, 0, k, 1)?;
+    let keys = keys(&mut ops, x)?;
+    let [values, positions] = ops.b.top_k(keys, k, axis, largest)?;
+    let values = ops.convert(values, dtype)?;
     Ok(Val::List(vec![Val::Tensor(values), Val::Tensor(positions)]))
+}
+
+/// What is sorted by: numbers.
+fn keys(ops: &mut Ops, x: Tensor) -> Built {
+    if ops.dtype(x) == DType::Bool { ops.convert(x, DType::U8) } else { Ok(x) }
 }

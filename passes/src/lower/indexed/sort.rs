@@ -3,6 +3,8 @@
 //! Along a short axis every element goes to the position given by the number of keys before its own, without a branch. A
 //! longer one is cut into such pieces, which are merged in pairs, again and again: n log n, in local memory, with the
 //! positions that elements come from beside their keys. Both are stable, and give the same order.
+//!
+//! Of the first k of a row no run is longer than k: n log k, and where k is at most a piece, linear.
 
 use brolga_ir::index::Index;
 use brolga_ir::ops::Sort;
@@ -28,10 +30,13 @@ struct Keyed {
     from: usize,
 }
 
-/// Neighbouring runs: where they begin, and the lengths of both.
+/// Neighbouring runs: where the first of them begins, how far behind it the second one, the lengths of both, and how many
+/// elements of both together are kept.
 struct Pair {
     first: Index,
+    apart: usize,
     lengths: [usize; 2],
+    kept: usize,
 }
 
 /// Lines of so many elements along an axis, the parameters that they are read from, keys first, and those that they are
@@ -39,6 +44,8 @@ struct Pair {
 struct Lines {
     outer: usize,
     extent: usize,
+    /// How many elements of a line are stored.
+    kept: usize,
     inner: usize,
     sources: Vec<usize>,
     results: Vec<usize>,
@@ -50,14 +57,30 @@ impl Lines {
         a.scale((self.extent * self.inner) as i64).add(b).add(&i.scale(self.inner as i64))
     }
 
+    /// Where the element `i` of a line of a result lies.
+    fn to(&self, (a, b): (&Index, &Index), i: &Index) -> Index {
+        a.scale((self.kept * self.inner) as i64).add(b).add(&i.scale(self.inner as i64))
+    }
+
     /// Each element goes to the place that its rank says.
     fn by_rank(&self, k: &mut KernelBuilder, order: Order) {
         let (a, b) = (Index::var(k.open_for(self.outer)), Index::var(k.open_for(self.inner)));
         let at = |i: &Index| self.at((&a, &b), i);
         order.by_rank(k, self.sources[0], &at, self.extent, &mut |k, i, rank| {
+            let kept = (self.kept < self.extent).then(|| {
+                let end = k.constant(Scalar::I32(self.kept as i32));
+                k.op(ScalarOp::Compare(Comparison::Lt), &[rank, end])
+            });
+            if let Some(kept) = kept {
+                k.open_if(kept);
+            }
+            let to = self.to((&a, &b), &below(rank, self.kept));
             for (&source, &result) in self.sources.iter().zip(&self.results) {
                 let value = k.load(source, &at(i), None);
-                k.store(result, at(rank), value);
+                k.store(result, to.clone(), value);
+            }
+            if kept.is_some() {
+                k.close_if();
             }
         });
         (0..2).for_each(|_| k.close());
@@ -69,13 +92,13 @@ impl Lines {
         let work = [work(), work()];
         let (a, b) = (Index::var(k.open_grid(self.outer)), Index::var(k.open_grid(self.inner)));
         let at = |i: &Index| self.at((&a, &b), i);
-        let sorted = order.by_merging(k, self.sources[0], &at, self.extent, work);
-        let i = Index::var(k.open_for(self.extent));
+        let sorted = order.by_merging(k, self.sources[0], &at, (self.extent, self.kept), work);
+        let i = Index::var(k.open_for(self.kept));
         let from = k.load_now(sorted.from, &i);
         let from = bounded(k, from, self.extent);
         for (&source, &result) in self.sources.iter().zip(&self.results) {
             let value = k.load(source, &at(&from), None);
-            k.store(result, at(&i), value);
+            k.store(result, self.to((&a, &b), &i), value);
         }
         (0..3).for_each(|_| k.close());
     }
@@ -85,8 +108,9 @@ impl Lowering<'_> {
     pub(super) fn sort(&mut self, id: NodeId, sort: &Sort) -> Result<(), GraphError> {
         let graph = self.graph;
         let node = graph.node(id);
-        let ty = node.types[0].clone();
+        let ty = graph.ty(node.operands[0]).clone();
         let extent = ty.dims[sort.axis];
+        let kept = sort.kept(extent);
         let outer: usize = ty.dims[..sort.axis].iter().product();
         let inner: usize = ty.dims[sort.axis + 1..].iter().product();
         let mut k = KernelBuilder::new("sort");
@@ -100,8 +124,10 @@ impl Lowering<'_> {
             results.push(k.param(ty.dtype, ty.elements(), Access::Write));
         }
         let order = Order { descending: sort.descending, float: ty.dtype.is_float() };
-        let lines = Lines { outer, extent, inner, sources, results };
-        if extent <= SHORT {
+        let lines = Lines { outer, extent, kept, inner, sources, results };
+        if kept == 0 {
+            // Nothing is stored.
+        } else if extent <= SHORT {
             lines.by_rank(&mut k, order);
         } else {
             lines.by_merging(&mut k, order, ty.dtype);
@@ -116,6 +142,11 @@ fn bounded(k: &mut KernelBuilder, position: ValueId, extent: usize) -> Index {
     let (zero, last) = (k.constant(Scalar::I32(0)), k.constant(Scalar::I32(extent.max(1) as i32 - 1)));
     let low = k.op(ScalarOp::Max, &[position, zero]);
     Index::value(k.op(ScalarOp::Min, &[low, last]).0)
+}
+
+/// A position that is below an extent, as an index: the remainder changes nothing.
+fn below(position: ValueId, extent: usize) -> Index {
+    Index::value(position.0).rem(extent.max(1) as i64, &|_| None)
 }
 
 impl Order {
@@ -144,7 +175,7 @@ impl Order {
         keys: usize,
         at: &dyn Fn(&Index) -> Index,
         extent: usize,
-        body: &mut dyn FnMut(&mut KernelBuilder, &Index, &Index),
+        body: &mut dyn FnMut(&mut KernelBuilder, &Index, ValueId),
     ) {
         let i = Index::var(k.open_for(extent));
         let mine = k.load(keys, &at(&i), None);
@@ -161,17 +192,17 @@ impl Order {
         k.accumulate(rank, counted);
         k.close();
         let rank = k.finish(rank);
-        body(k, &i, &Index::value(rank.0).rem(extent.max(1) as i64, &|_| None));
+        body(k, &i, rank);
         k.close();
     }
 
-    /// The keys of a row in order, in one of two places to work in.
+    /// The keys of a row of `extent` in order, so many as are `kept`, in one of two places to work in.
     fn by_merging(
         self,
         k: &mut KernelBuilder,
         keys: usize,
         at: &dyn Fn(&Index) -> Index,
-        extent: usize,
+        (extent, kept): (usize, usize),
         work: [Keyed; 2],
     ) -> Keyed {
         let [mut sorted, mut next] = work;
@@ -182,8 +213,9 @@ impl Order {
             self.by_rank(k, keys, &of_piece, length, &mut |k, i, rank| {
                 let key = k.load(keys, &of_piece(i), None);
                 let from = k.index(&piece.add(i), DType::I32);
-                k.store(sorted.keys, piece.add(rank), key);
-                k.store(sorted.from, piece.add(rank), from);
+                let to = piece.add(&below(rank, length));
+                k.store(sorted.keys, to.clone(), key);
+                k.store(sorted.from, to, from);
             });
             k.close();
         }
@@ -197,7 +229,8 @@ impl Order {
                 (pairs * 2 * length, [left, rest - left], usize::from(rest > 0)),
             ] {
                 let first = Index::var(k.open_for(count)).scale(2 * length as i64).plus(first as i64);
-                self.merge(k, &Pair { first, lengths }, sorted, next);
+                let pair = Pair { first, apart: length, lengths: lengths.map(|n| n.min(kept)), kept };
+                self.merge(k, &pair, sorted, next);
                 k.close();
             }
             (sorted, next) = (next, sorted);
@@ -219,12 +252,12 @@ impl Order {
         }
         // How many of the first run are taken; the others are of the second.
         let taken = k.declare(DType::I32, Combine::Add, 1);
-        let step = Index::var(k.open_for(left + right));
+        let step = Index::var(k.open_for((left + right).min(pair.kept)));
         let i = k.finish(taken);
         let number = k.index(&step, DType::I32);
         let j = k.op(ScalarOp::Sub, &[number, i]);
         let there = [bounded(k, i, left), bounded(k, j, right)];
-        let there = [first.add(&there[0]), first.plus(left as i64).add(&there[1])];
+        let there = [first.add(&there[0]), first.plus(pair.apart as i64).add(&there[1])];
         let [a, b] = there.clone().map(|at| k.load_now(from.keys, &at));
         let (before, _) = self.compare(k, b, a);
         let ends = |k: &mut KernelBuilder, position: ValueId, length: usize| {
