@@ -54,6 +54,14 @@ const LIMITS: &[(&str, &str, usize, usize, &str)] = &[
         100_001,
         "a list has at most 100000 elements",
     ),
+    // Loops are steps as well, and so is what is in them; each offers its names behind itself.
+    (
+        "Repeat($n, [Aside([Scan(name: \"l{i}\", times: 2, body: [Carry(\"h\", \"it\"), Let(\"h\", \"prev.h * 2\"), Ref(\"h\")])])])",
+        INFER,
+        3_333,
+        3_334,
+        "the model has more than 20000 steps",
+    ),
     // Of windows: each argument is a size, what a kernel weighs is a tensor, and an operator has so many terms.
     (
         "Expr(\"reshape(x, [2, 1, 4])\"), Conv1d(1, 3, stride: $n)",

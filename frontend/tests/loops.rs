@@ -6,7 +6,7 @@ use brolga_ir::graph::Graph;
 use brolga_ir::ops::{Op, Scan};
 use brolga_ir::{DType, Tensor};
 
-use crate::common::{build, differentiate, numbers, run, wave};
+use crate::common::{build, differentiate, mistakes, numbers, run, wave};
 
 /// A model with one entry `infer`.
 fn model(inputs: &str, body: &str, outputs: &str) -> String {
@@ -379,4 +379,21 @@ fn a_sequence_without_a_name() {
     let x = numbers(&given["x"]);
     let sum = |row: usize, t: usize| x[row * 4..=row * 4 + t].iter().sum::<f64>();
     close("y", &found["y"], &[sum(0, 1), sum(0, 2), sum(0, 3), sum(1, 1), sum(1, 2), sum(1, 3)]);
+}
+
+/// Loops in loops in loops offer what is named in the innermost; what nobody could hold is left out until somebody asks for it.
+#[test]
+fn loops_may_be_nested() {
+    let mut body = "Tanh".to_owned();
+    for _ in 0..12 {
+        body = format!(
+            "Aside([Scan(name: \"l\", times: 1000, body: [
+                Carry(\"h\", 0.0), Let(\"h\", \"prev.h + 1\"), {body}, Ref(\"h\"),
+            ])])"
+        );
+    }
+    let text = |output: &str| model("\"x\": \"f32[2, 4]\"", &body, &format!("\"y\": \"{output}\""));
+    build(&text("l.last.h + sum(l.l.last.h)"));
+    let found = mistakes(&text(&format!("sum({}h)", "l.".repeat(7))));
+    assert!(found.contains("which has ended") && found.contains("for all steps"), "{found}");
 }

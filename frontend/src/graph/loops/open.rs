@@ -31,6 +31,8 @@ pub(crate) enum Ended {
     Under(String),
     /// Rows end, and it has no rows along axis 0: its type.
     NoRows(String),
+    /// It would be too large for all steps: why.
+    TooLarge(String),
 }
 
 /// A loop that is being built.

@@ -38,7 +38,7 @@ struct Asked {
 type Offer = (String, Tensor);
 
 /// What is seen behind a loop of a value in it: its name, what it is of all steps, and of the last.
-type Seen = (String, Source, Option<Source>);
+type Seen = (String, Option<Source>, Option<Source>);
 
 impl Builder<'_> {
     /// Ends the body of a loop. Nothing if there is a mistake, which has been reported.
@@ -170,26 +170,7 @@ impl Builder<'_> {
             self.carry_on(own.before, own.next);
         }
         let count = self.loops.innermost().map_or(0, |open| open.carries.len()).saturating_sub(1);
-        let mut offers = Vec::new();
-        for (name, value) in self.named_in(walk) {
-            match self.has_rows(value, alive) {
-                Ok(()) => {
-                    let all = self.ask(&mut asked, alive, &name, value)?;
-                    // What an inner loop offers has its last value there.
-                    let inner = self.loops.behind.contains(&format!("{}.{name}", walk.path));
-                    let last = match inner {
-                        true => None,
-                        false => Some(self.ask_last(&mut asked, alive, &name, value)?),
-                    };
-                    offers.push((name, all, last));
-                }
-                Err((ty, _)) => {
-                    for path in [format!("{}.{name}", walk.path), format!("{}.last.{name}", walk.path)] {
-                        self.loops.ended.insert(path, Ended::NoRows(ty.to_string()));
-                    }
-                }
-            }
-        }
+        let offers = self.offers(walk, alive, &mut asked)?;
         let result = match result {
             Val::Tensor(value) => Some(self.ask(&mut asked, alive, "y", value)?),
             _ => None,
@@ -207,6 +188,37 @@ impl Builder<'_> {
         };
         self.add_row(walk, length);
         Ok(())
+    }
+
+    /// Asks for all values that a loop offers. What is left out is a mistake only where it is read.
+    fn offers(&mut self, walk: &Walk, alive: Alive, asked: &mut Asked) -> Built<Vec<Seen>> {
+        let mut offers = Vec::new();
+        for (name, value) in self.named_in(walk) {
+            let (path, last) = (format!("{}.{name}", walk.path), format!("{}.last.{name}", walk.path));
+            if let Err((ty, _)) = self.has_rows(value, alive) {
+                for path in [path, last] {
+                    self.loops.ended.insert(path, Ended::NoRows(ty.to_string()));
+                }
+                continue;
+            }
+            // What an inner loop offers has its last value there.
+            let last = match self.loops.behind.contains(&path) {
+                true => None,
+                false => Some(self.ask_last(asked, alive, &name, value)?),
+            };
+            let length = walk.way.as_ref().map_or(0, |way| way.length);
+            let ty = self.ops().ty(value);
+            let stacked = ty.with_dims([&[length], ty.dims.as_slice()].concat());
+            let all = match stacked.check_size() {
+                Ok(()) => Some(self.ask(asked, alive, &name, value)?),
+                Err(reason) => {
+                    self.loops.ended.insert(path, Ended::TooLarge(reason));
+                    None
+                }
+            };
+            offers.push((name, all, last));
+        }
+        Ok(offers)
     }
 
     /// The loop's row in the table of layers, behind those of its body, which show one step.
@@ -289,8 +301,10 @@ impl Builder<'_> {
             return Ok(());
         }
         for (name, all, last) in offers {
-            let all = self.stack_of(walk, all, results)?;
-            self.name_behind(walk, &name, all);
+            if let Some(all) = all {
+                let all = self.stack_of(walk, all, results)?;
+                self.name_behind(walk, &name, all);
+            }
             let last = last.map(|last| match last {
                 Source::Carry(number) => results.carries[number],
                 Source::Stack(number) => results.stacked[number],
