@@ -91,6 +91,7 @@ impl Builder<'_> {
     pub fn is_of_ended_step(&mut self, value: &Val) -> bool {
         match value {
             Val::Tensor(tensor) => self.loops.has_ended(&self.graph.graph, *tensor),
+            Val::List(items) => items.iter().any(|item| self.is_of_ended_step(item)),
             _ => false,
         }
     }
