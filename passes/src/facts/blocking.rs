@@ -271,6 +271,16 @@ pub mod strips {
     pub const LONGER: usize = 2;
 }
 
+/// Scattering slices of many elements: threads share the columns, so that each sum has its order.
+pub mod scattering {
+    /// The most parts of a slice, each of which goes through all indices.
+    pub const PARTS: usize = 4;
+    /// A part has at least so many elements, and is a multiple of them: whole vectors.
+    pub const COLUMNS: usize = 32;
+    /// Fewer elements of all updates are not shared.
+    pub const LEAST: usize = 1 << 16;
+}
+
 /// Sorting.
 pub mod sorting {
     /// The longest axis along which all elements are compared with each other, and the pieces of a longer one that are.

@@ -96,12 +96,17 @@ pub(crate) fn slices(var: Var, extent: usize, all: &[Site], extents: &FxHashMap<
     extent <= 1 || bounds.is_some_and(|(low, high)| step != 0 && high - low < step.abs())
 }
 
-/// Whether the elements that a site touches tell `var`: the strides of all its variables are a mixed radix.
+/// Whether the elements that a site touches tell `var`: the strides of all that its index is made of are a mixed radix. A
+/// remainder is a digit as well, whatever it is of: rows at computed indices do not matter to who writes which columns.
 fn injective(var: Var, extent: usize, site: &Site, extents: &FxHashMap<Var, usize>) -> bool {
     let mut digits: Vec<(i64, usize)> = vec![(site.row.abs(), site.rows), (1, site.columns)];
     for (atom, coefficient) in site.index.terms() {
-        let Atom::Var(v) = atom else { return false };
-        let n = if *v == var { extent } else { extents.get(v).copied().unwrap_or(usize::MAX) };
+        let n = match atom {
+            Atom::Var(v) if *v == var => extent,
+            Atom::Var(v) => extents.get(v).copied().unwrap_or(usize::MAX),
+            Atom::Rem(_, divisor) => *divisor as usize,
+            Atom::Div(..) | Atom::Value(_) => return false,
+        };
         digits.push((coefficient.abs(), n));
     }
     digits.retain(|&(_, n)| n > 1);

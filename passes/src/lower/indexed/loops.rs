@@ -6,6 +6,8 @@ use brolga_ir::program::{Access, ValueId};
 use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
 use brolga_ir::{GraphError, NodeId};
 
+use crate::facts::blocking::scattering::{COLUMNS, LEAST, PARTS};
+use crate::facts::constants::splat;
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::{Location, Lowering};
 
@@ -50,15 +52,22 @@ impl Lowering<'_> {
     pub(super) fn scatter(&mut self, id: NodeId, scatter: &Scatter) -> Result<(), GraphError> {
         let mut s = self.begin_scatter(id, scatter.axis)?;
         let count = self.graph.ty(self.graph.node(id).operands[1]).elements();
+        let parts = parts(count, s.inner);
+        // Where the part begins that a thread has.
+        let first = match parts {
+            1 => Index::default(),
+            _ => Index::var(s.k.open_for(parts)).scale((s.inner / parts) as i64),
+        };
         let i = Index::var(s.k.open_for(count));
         let (at, inside) = checked(&mut s.k, s.indices, &i, s.extent);
         s.k.open_if(inside);
-        let b = Index::var(s.k.open_for(s.inner));
+        let b = first.add(&Index::var(s.k.open_for(s.inner / parts)));
         let from = s.outer.scale((count * s.inner) as i64).add(&i.scale(s.inner as i64)).add(&b);
         s.update(&from, (&at, &b), scatter.mode);
         s.k.close();
         s.k.close_if();
-        (0..2).for_each(|_| s.k.close());
+        let around = if parts == 1 { 2 } else { 3 };
+        (0..around).for_each(|_| s.k.close());
         self.call(s.k.finish_kernel(), s.args, id);
         Ok(())
     }
@@ -87,11 +96,13 @@ impl Lowering<'_> {
         let inner = ty.dims[axis + 1..].iter().product();
         let mut k = KernelBuilder::new(node.op.get().name());
         let mut args = Vec::new();
-        let [base, indices, updates] = [
-            self.operand(&mut k, base, &mut args)?,
-            self.operand(&mut k, indices, &mut args)?,
-            self.operand(&mut k, updates, &mut args)?,
-        ];
+        // What is the same everywhere, such as the zeros that sums begin from, is not read from memory.
+        let base = match splat(graph, base) {
+            Some(value) => Base::Same(value),
+            None => Base::Param(self.operand(&mut k, base, &mut args)?),
+        };
+        let indices = self.operand(&mut k, indices, &mut args)?;
+        let updates = self.operand(&mut k, updates, &mut args)?;
         args.push(self.target(graph.result(id)));
         let result = k.param(ty.dtype, ty.elements(), Access::ReadWrite);
         let outer = Index::var(k.open_for(ty.dims[..axis].iter().product()));
@@ -118,12 +129,33 @@ impl Lowering<'_> {
     }
 }
 
-/// Copies a slab of one parameter to the same place of another.
-fn copy_slab(k: &mut KernelBuilder, from: usize, to: usize, base: &Index, elements: usize) {
+/// What scattering begins from.
+#[derive(Clone, Copy)]
+enum Base {
+    /// A parameter.
+    Param(usize),
+    /// One value.
+    Same(Scalar),
+}
+
+/// Fills a slab of a parameter with what lies at the same place of the base.
+fn copy_slab(k: &mut KernelBuilder, from: Base, to: usize, base: &Index, elements: usize) {
     let at = base.add(&Index::var(k.open_for(elements)));
-    let value = k.load(from, &at, None);
+    let value = match from {
+        Base::Param(from) => k.load(from, &at, None),
+        Base::Same(value) => k.constant(value),
+    };
     k.store(to, at, value);
     k.close();
+}
+
+/// How many parts slices of `inner` elements are cut into, `count` of which are scattered.
+fn parts(count: usize, inner: usize) -> usize {
+    let fits = |parts: &usize| inner.is_multiple_of(parts * COLUMNS);
+    match count * inner {
+        0..LEAST => 1,
+        _ => (2..=PARTS).rev().find(fits).unwrap_or(1),
+    }
 }
 
 /// A computed index, bounded to `0..extent` by a remainder that changes nothing where it is inside, and whether it
