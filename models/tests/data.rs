@@ -4,6 +4,7 @@ mod arrays;
 mod cifar;
 mod idx;
 mod jpeg;
+mod made;
 mod png_folder;
 mod tables;
 

@@ -31,6 +31,8 @@ pub enum Purpose {
     Shuffle = 0x5348_5546,
     /// Changing a sample at random.
     Augment = 0x4155_474D,
+    /// Making the samples of a data set.
+    Generate = 0x4745_4E45,
     /// Splitting a data set into parts.
     Split = 0x5350_4C49,
 }

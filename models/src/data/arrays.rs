@@ -13,7 +13,7 @@ use super::reading::{bad, check_request};
 use super::table::Filled;
 
 /// Arrays of the held-out part are named so: `validation.image`.
-const VALIDATION: &str = "validation.";
+pub(super) const VALIDATION: &str = "validation.";
 
 /// Arrays as the fields of a model ask for them.
 pub(super) struct ArrayBatches {

@@ -5,6 +5,7 @@
 //! | source | what it is |
 //! |---|---|
 //! | `digits` | the embedded optical digits of UCI: 1,797 images of 8x8, the first 1,437 to train, the last 360 held out |
+//! | `mk1`, `add(length: 50)`, … | made from a seed, with arguments ([`made_sets`] lists them): arrays with a part held out |
 //! | a folder of IDX files, plain or `.gz` | MNIST, Fashion-MNIST and their like |
 //! | a folder with `data_batch_*.bin`, `test_batch.bin` | CIFAR-10, binary version |
 //! | a folder with one folder of PNG or JPEG pictures per class | classes in the order of their names, with the pictures of folders inside; optionally below `train`, and `val`, `test` or both |
@@ -35,6 +36,8 @@ mod digits;
 mod folder;
 mod idx;
 mod images;
+#[cfg(feature = "embedded")]
+mod made;
 mod options;
 mod parts;
 mod picture;
@@ -48,6 +51,8 @@ use brolga_runtime::{Batches, Error, ErrorKind, Field, Result, Shown, read_tenso
 
 use reading::malformed;
 
+#[cfg(feature = "embedded")]
+pub use made::{MADE_VERSION, known, made_sets};
 pub use options::{HeldOut, Options};
 pub use picture::{FORMATS, Format, PNG, picture, picture_of, pictures, takes_colour};
 pub use table::rows;
@@ -57,10 +62,21 @@ pub const DIGITS: &str = "digits";
 
 /// Whether [`open`] knows a data set of this name without a file.
 pub fn comes_along(name: &str) -> bool {
-    cfg!(feature = "embedded") && name == DIGITS
+    cfg!(feature = "embedded") && (name == DIGITS || is_made(name))
 }
 
-/// Opens the data set `source` (a path, or [`DIGITS`]) for the inputs `fields` of a model.
+#[cfg(feature = "embedded")]
+fn is_made(name: &str) -> bool {
+    made::is_one(name)
+}
+
+/// Without what makes them there are none.
+#[cfg(not(feature = "embedded"))]
+fn is_made(_: &str) -> bool {
+    false
+}
+
+/// Opens the data set `source` (a path, or a name that [`comes_along`]) for the inputs `fields` of a model.
 ///
 /// Errors are of kind `Data` where the data set cannot feed the fields, `Format` where a file is not what it should
 /// be, `Io` where it cannot be read, and `Option` where the options do not fit.
@@ -68,6 +84,10 @@ pub fn open(source: &Path, fields: &[Field], options: &Options) -> Result<Box<dy
     #[cfg(feature = "embedded")]
     if source == Path::new(DIGITS) && !source.exists() {
         return boxed(digits::load()?, fields, options);
+    }
+    #[cfg(feature = "embedded")]
+    if let Some(name) = source.to_str().filter(|name| is_made(name) && !source.exists()) {
+        return open_made(name, fields, options).map_err(|error| of_set(source, error));
     }
     let opened = match source.is_dir() {
         true => open_folder(source, fields, options),
@@ -110,6 +130,12 @@ fn open_folder(folder: &Path, fields: &[Field], options: &Options) -> Result<Box
 fn open_arrays(file: &Path, fields: &[Field], options: &Options) -> Result<Box<dyn Batches>> {
     let (tensors, others) = read_tensors_and_others(file)?;
     Ok(Box::new(arrays::ArrayBatches::new(tensors, others, fields, options)?))
+}
+
+#[cfg(feature = "embedded")]
+fn open_made(name: &str, fields: &[Field], options: &Options) -> Result<Box<dyn Batches>> {
+    let arrays = made::arrays(name, fields, arrays::VALIDATION)?;
+    Ok(Box::new(arrays::ArrayBatches::new(arrays, Vec::new(), fields, options)?))
 }
 
 /// Opens a table for the inputs `fields` of a model: [`open`], of which nothing else is needed.
