@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use brolga_models::data::{comes_along, known, made_sets, open};
-use brolga_runtime::{Batches, DType, ErrorKind, Field, Split, Tensor};
+use brolga_runtime::{DType, ErrorKind, Field, Split, Tensor};
 
 use super::{RAW, field, fill, lengths, says};
 
