@@ -285,19 +285,43 @@ impl<'a> Builder<'a> {
         self.add_node(GatherAlong { axis }, &[x, indices])
     }
 
+    /// `base`, changed by `updates` at `indices` along `axis`.
+    pub fn scatter(
+        &mut self,
+        base: Value,
+        indices: Value,
+        updates: Value,
+        axis: usize,
+        mode: ScatterMode,
+    ) -> Built {
+        self.add_node(Scatter { axis, mode }, &[base, indices, updates])
+    }
+
     /// `base` with `updates` added at `indices` along `axis`; the transpose of [`Builder::gather`].
     pub fn scatter_add(&mut self, base: Value, indices: Value, updates: Value, axis: usize) -> Built {
-        self.add_node(Scatter { axis, mode: ScatterMode::Add }, &[base, indices, updates])
+        self.scatter(base, indices, updates, axis, ScatterMode::Add)
     }
 
     /// `base` overwritten by `updates` at `indices` along `axis`; the last of equal indices wins.
     pub fn scatter_set(&mut self, base: Value, indices: Value, updates: Value, axis: usize) -> Built {
-        self.add_node(Scatter { axis, mode: ScatterMode::Set }, &[base, indices, updates])
+        self.scatter(base, indices, updates, axis, ScatterMode::Set)
     }
 
     /// `base` with `updates` added along `axis`, each row at its own `indices`.
     pub fn scatter_add_along(&mut self, base: Value, indices: Value, updates: Value, axis: usize) -> Built {
-        self.add_node(ScatterAlong { axis, mode: ScatterMode::Add }, &[base, indices, updates])
+        self.scatter_along(base, indices, updates, axis, ScatterMode::Add)
+    }
+
+    /// `base`, changed by `updates`, each row's at its own `indices` along `axis`.
+    pub fn scatter_along(
+        &mut self,
+        base: Value,
+        indices: Value,
+        updates: Value,
+        axis: usize,
+        mode: ScatterMode,
+    ) -> Built {
+        self.add_node(ScatterAlong { axis, mode }, &[base, indices, updates])
     }
 
     /// One where the position along the new last axis is the index, else zero: `[…] -> […, classes]`.

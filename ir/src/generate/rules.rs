@@ -3,7 +3,7 @@
 
 use crate::builder::Builder;
 use crate::graph::{Graph, GraphError, Origin, Value};
-use crate::ops::{Cond, Conv, Distribution, Op, Role, Scan, While};
+use crate::ops::{Cond, Conv, Distribution, Op, Role, Scan, ScatterMode, While};
 use crate::program::Combine;
 use crate::random::{Rng, tensor};
 use crate::scalar::{Comparison, Function, ScalarOp};
@@ -330,8 +330,10 @@ impl Grower<'_> {
                 Ok(self.b.sort(&[values], 0, self.random.below(2) == 0)?)
             }
             1 => {
+                let mode = ScatterMode::ALL[self.random.below(4)];
                 let taken = self.b.gather(x, indices, axis)?;
-                Ok(vec![self.b.scatter_set(x, indices, taken, axis)?])
+                let updates = self.b.reverse(taken, &[axis])?;
+                Ok(vec![self.b.scatter(x, indices, updates, axis, mode)?])
             }
             _ => {
                 let taken = self.b.gather(x, indices, axis)?;

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from .settings import setting
-from .table import f32, i32, row
+from .table import INF, NAN, f32, i32, plain, row
 
 setting("split", "split(x, 2)[1] * split(x, 2, axis=-1)[0]", lambda v: v["x"].chunk(2, -1)[1] * v["x"].chunk(2, -1)[0])
 setting("split", "split(x, 3, axis=1)[2]", lambda v: v["x"].chunk(3, 1)[2])
@@ -15,6 +15,50 @@ row("functions", "pick", "pick(x, i)", lambda v: v["x"].gather(1, v["i"].long()[
 row("functions", "pick", "pick(x, i, axis=0)", lambda v: v["x"].gather(0, v["i"].long()), {"x": f32(3, 4), "i": i32(2, 4)},
     [{"i": [2, 0, 1, 1, 2, 2, 0, 0]}])  # fmt: skip
 row("functions", "pick", "pick(x, i, axis=1)", lambda v: v["x"][torch.arange(2), v["i"].long()], {"x": f32(2, 3, 4), "i": i32(2)}, [{"i": [2, 0]}])
+
+# Numbers that none of `plain` meets, so that the larger of two is one of them.
+OTHERS = [value + 1 / 64 for value in plain(2, 3, 4, turn=21)]
+
+
+def put(v, axis, reduce=None, y=None):
+    """PyTorch's own, at one index for each row."""
+    i = v["i"].long().unsqueeze(axis)
+    y = (v["y"] if y is None else y).unsqueeze(axis)
+    return v["x"].scatter(axis, i, y) if reduce is None else v["x"].scatter_reduce(axis, i, y, reduce)
+
+
+def update(v, count):
+    """`count` rows from a position on that is moved so that they fit."""
+    first = min(max(int(v["i"]), 0), len(v["x"]) - count)
+    return v["x"][first : first + count] if "y" not in v else torch.cat([v["x"][:first], v["y"], v["x"][first + count :]])
+
+
+row("functions", "scatter", "scatter(x, i, y)", lambda v: v["x"].index_copy(0, v["i"].long(), v["y"]),
+    {"x": f32(4, 3), "i": i32(2), "y": f32(2, 3)}, [{"i": [3, 1]}, {"i": [0, 2], "y": [INF, NAN, -0.0, 1, 2, 3]}], within="element")  # fmt: skip
+row("functions", "scatter", "scatter(x, i, y, mode='set')", lambda v: v["x"].index_copy(0, v["i"].long(), v["y"].expand(2, 3)),
+    {"x": f32(4, 3), "i": i32(2), "y": f32(3)}, [{"i": [3, 1]}])  # fmt: skip
+row("functions", "scatter", "scatter(x, i, y, axis=1, mode='add')", lambda v: v["x"].index_add(1, v["i"].long(), v["y"]),
+    {"x": f32(2, 4, 3), "i": i32(3), "y": f32(2, 3, 3)}, [{"i": [3, 0, 3]}])  # fmt: skip
+row("functions", "scatter", "scatter(x, [i, j], y, axis=1, mode='add')",
+    lambda v: v["x"].index_put((torch.arange(2)[:, None], v["i"].long(), v["j"].long()), v["y"], accumulate=True),
+    {"x": f32(2, 3, 4), "i": i32(2), "j": i32(2), "y": f32(2, 2)}, [{"i": [2, 0], "j": [1, 3]}, {"i": [1, 1], "j": [3, 3]}])  # fmt: skip
+for mode, reduce in (("max", "amax"), ("min", "amin")):
+    row("functions", "scatter", f"scatter(x, i, y, axis=1, mode='{mode}')",
+        lambda v, r=reduce: v["x"].scatter_reduce(1, v["i"].long()[:, None].expand(2, 4, 3), v["y"], r),
+        {"x": f32(2, 3, 3), "i": i32(4), "y": f32(2, 4, 3)}, [{"i": [2, 0, 2, 0], "y": OTHERS}])  # fmt: skip
+    row("functions", "put", f"put(x, i, y, mode='{mode}')", lambda v, r=reduce: put(v, 1, r),
+        {"x": f32(3, 4), "i": i32(3), "y": f32(3)}, [{"i": [2, 0, 3], "y": OTHERS[:3]}, {"i": [2, 0, 3], "y": [INF, -INF, 0.125]}])  # fmt: skip
+row("functions", "put", "put(x, i, y)", lambda v: put(v, 1), {"x": f32(3, 4), "i": i32(3), "y": f32(3)}, [{"i": [2, 0, 3]}])
+row("functions", "put", "put(x, i, 0.5, mode='set')", lambda v: put(v, 1, y=torch.full((3,), 0.5, dtype=v["x"].dtype)),
+    {"x": f32(3, 4), "i": i32(3)}, [{"i": [2, 0, 3]}])  # fmt: skip
+row("functions", "put", "put(x, i, y, axis=0, mode='add')", lambda v: v["x"].scatter_add(0, v["i"].long(), v["y"]),
+    {"x": f32(3, 4), "i": i32(2, 4), "y": f32(2, 4)}, [{"i": [2, 0, 1, 1, 2, 2, 1, 0]}])  # fmt: skip
+row("functions", "slice", "slice(x, i, 2)", lambda v: update(v, 2), {"x": f32(4, 3), "i": i32()}, [{"i": [1]}, {"i": [9]}, {"i": [-3]}])
+row("functions", "slice", "slice(x, i, 2, axis=1)", lambda v: v["x"][:, 1:3], {"x": f32(3, 4), "i": i32()}, [{"i": [1]}])
+row("functions", "update_slice", "update_slice(x, y, i)", lambda v: update(v, 2), {"x": f32(4, 3), "y": f32(2, 3), "i": i32()},
+    [{"i": [1]}, {"i": [9]}, {"i": [-3]}])  # fmt: skip
+row("functions", "update_slice", "update_slice(x, y, i, axis=1)", lambda v: torch.cat([v["x"][:, :1], v["y"], v["x"][:, 3:]], 1),
+    {"x": f32(3, 4), "y": f32(3, 2), "i": i32()}, [{"i": [1]}])  # fmt: skip
 setting("shift", "shift(x, 1)", lambda v: F.pad(v["x"], (1, -1)))
 setting("shift", "shift(x, -2, fill=-1.5, axis=1)", lambda v: F.pad(v["x"], (0, 0, -2, 2), value=-1.5))
 setting("pad", "pad(x, [0, [1, 2], -1], value=0.5)", lambda v: F.pad(v["x"], (-1, -1, 1, 2), value=0.5))

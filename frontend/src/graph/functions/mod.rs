@@ -14,6 +14,7 @@ mod function;
 mod losses;
 mod metrics;
 mod numbers;
+mod places;
 mod reductions;
 mod sequences;
 mod shapes;
@@ -22,12 +23,13 @@ mod sorting;
 use crate::signature::Signature;
 use function::Function;
 
-const FUNCTIONS: [&[Function]; 10] = [
+const FUNCTIONS: [&[Function]; 11] = [
     &numbers::FUNCTIONS,
     &elementwise::FUNCTIONS,
     &reductions::FUNCTIONS,
     &shapes::FUNCTIONS,
     &sequences::FUNCTIONS,
+    &places::FUNCTIONS,
     &creation::FUNCTIONS,
     &sorting::FUNCTIONS,
     &attention::FUNCTIONS,

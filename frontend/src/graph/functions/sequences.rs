@@ -7,7 +7,7 @@ use super::function::{Function, axis, function, tensor_value, wrong};
 use super::shapes::whole;
 use crate::graph::arguments::{padded, tensor};
 use crate::graph::builder::Builder;
-use crate::graph::value::{Args, Built, Val};
+use crate::graph::value::{Args, Built, Tensor, Val};
 use crate::signature::{Parameter, Rule, int, optional, required, ruled, size};
 
 const SHIFT: [Parameter; 4] =
@@ -61,8 +61,23 @@ fn mask(builder: &mut Builder, args: &Args) -> Built<Val> {
 /// (`[..., n]` and `[..., k]` to `[..., k]`). Axes behind the picked one may be left out of the indices: then all along these is
 /// picked.
 fn pick(builder: &mut Builder, args: &Args) -> Built<Val> {
-    let (x, indices) = (tensor(builder, args, "x")?, whole(builder, args, "indices", "indices")?);
+    let x = tensor(builder, args, "x")?;
     let axis = axis(builder, args, x, -1)?;
+    let (indices, several) = rows(builder, args, x, axis)?;
+    let mut ops = builder.ops();
+    let picked = ops.b.gather_along(x, indices, axis)?;
+    if several {
+        return Ok(Val::Tensor(picked));
+    }
+    let mut dims = ops.dims(x);
+    dims.remove(axis);
+    tensor_value(ops.reshape(picked, &dims))
+}
+
+/// The argument `indices` with as many axes as `x`, each row's own along one of them; whether several were given for each row,
+/// as an axis of the result.
+pub(super) fn rows(builder: &mut Builder, args: &Args, x: Tensor, axis: usize) -> Built<(Tensor, bool)> {
+    let indices = whole(builder, args, "indices", "indices")?;
     let mut ops = builder.ops();
     let (ty, found) = (ops.ty(x), ops.ty(indices));
     let mut others = ty.dims.clone();
@@ -78,11 +93,12 @@ fn pick(builder: &mut Builder, args: &Args) -> Built<Val> {
     }
     let indices = ops.checked_indices(&ty, axis, indices)?;
     if several {
-        return Ok(Val::Tensor(ops.b.gather_along(x, indices, axis)?));
+        return Ok((indices, true));
     }
     let axes: Vec<usize> = (0..found.rank()).collect();
     let indices = ops.b.broadcast(indices, &others, &axes)?;
-    tensor_value(ops.pick(x, indices, axis))
+    others.insert(axis, 1);
+    Ok((ops.reshape(indices, &others)?, false))
 }
 
 /// Each element `n` positions further along an axis; those that come in are `fill`, those that go out are gone.
