@@ -1,7 +1,7 @@
 //! Every function and layer of the language against PyTorch, at ordinary points and at the edges of their domains: the
 //! result, and the gradients by inputs and parameters, by compiled code of both emitters.
 //!
-//! The rows are in `functions/rows.tsv`, which `functions/make.py` writes and explains. Their names and arguments are compared
+//! The rows are in `functions/rows.tsv`, those of layers in `functions/layers.tsv`, which `functions/make.py` writes and explains. Their names and arguments are compared
 //! with those that the language dispatches by (`functions/complete.rs`), so that what is new needs a row. `BROLGA_ROW=softmax`
 //! runs some rows only.
 //!
@@ -115,7 +115,8 @@ fn rows() -> Vec<Row> {
             cases: fields[8].parse().expect("a number of cases"),
         }
     };
-    include_str!("functions/rows.tsv").lines().map(row).collect()
+    let tables = [include_str!("functions/rows.tsv"), include_str!("functions/layers.tsv")];
+    tables.into_iter().flat_map(str::lines).map(row).collect()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
     python make.py
 
-writes `rows.tsv` and one `*.safetensors` a kind of rows. Needs torch, numpy and safetensors. The rows stand in `rows/`, a file a
+writes `rows.tsv`, of layers `layers.tsv`, and one `*.safetensors` a kind of rows. Needs torch, numpy and safetensors. The rows stand in `rows/`, a file a
 subject. A row is a model of one function or layer, with the values of its inputs and parameters, its result, and the gradients of `sum(result * cotangent)` by
 inputs and parameters. Expected values are computed in f64 and rounded to f32. What may differ is, as for whole models,
 1e-6 or three times the error of PyTorch's own f32 run, whichever is more: relative, and absolute below 1; 1e-5 where
@@ -164,7 +164,9 @@ def main():
         shapes = {name: (types[name], value.shape) for name, value in exact.items()}
         lines.append("\t".join([kind, r["names"], "train" if r["train"] else "infer", declared(r["inputs"]), declared(r["states"]), r["body"],
                                 r["output"], declared(shapes), str(len(r["cases"])), r["remark"]]))  # fmt: skip
-    (HERE / "rows.tsv").write_text("\n".join(lines) + "\n")
+    of_layers = lambda line: line.split("\t")[0] in ("layers", "convolutions", "pools", "data", "activations")
+    (HERE / "rows.tsv").write_text("".join(f"{line}\n" for line in lines if not of_layers(line)))
+    (HERE / "layers.tsv").write_text("".join(f"{line}\n" for line in lines if of_layers(line)))
     for kind in values:
         path = HERE / f"{kind}.safetensors"
         save_file({"values": np.concatenate(values[kind]), "tolerance": np.concatenate(bounds[kind])}, path)
