@@ -1,4 +1,5 @@
-//! Times at n and 8 n, of every operator, of layers with windows, and of models that repeat: `cargo bench --bench growth`.
+//! Times at n and 8 n, of every operator, of sorting and tables, of layers with windows, and of models that repeat:
+//! `cargo bench --bench growth`.
 //!
 //! What is more than eight times as much is superlinear; `tests/growth.rs` counts the work of the same graphs.
 
@@ -43,6 +44,43 @@ fn operators(c: &mut Criterion) {
                 run(c, &format!("{name}{note}/{number}/{n}"), &mut instance, &mut state);
             }
         }
+    }
+}
+
+/// Sizes at which sorting is wanted, at 8 n: 50,000 rows of 64, and the first 10 of 8 rows of 50,000.
+const SORTED: [(&str, &str); 2] = [
+    ("sort/rows of 64", "(%x: f32[$n, 64]) { %y = sort %x {axis: 1}"),
+    ("sort/first 10 of 8 rows", "(%x: f32[8, $n]) { %y = sort %x {axis: 1, descending: true, first: 10}"),
+];
+const ROWS: usize = 6250;
+
+/// A table of which 4,096 rows are used.
+fn table(rows: usize) -> String {
+    format!(
+        "Model(
+            dims: {{ \"batch\": 4096 }}, inputs: {{ \"word\": \"i32[batch]\", \"next\": \"i32[batch]\" }},
+            body: [Embedding(vocabulary: {rows}, features: 256), Linear(features: 10), As(\"y\")],
+            entries: {{
+                \"infer\": Infer(outputs: {{ \"y\": \"y\" }}),
+                \"train\": Train(loss: \"cross_entropy(y, next)\", optimizer: Sgd(lr: 0.1)),
+            }},
+        )"
+    )
+}
+
+fn indexed(c: &mut Criterion) {
+    let threads = Threads::new(1).expect("threads");
+    for (name, text) in SORTED {
+        for n in [ROWS, 8 * ROWS] {
+            let graph = Graph::parse(&whole(text, n, false)).expect("a graph");
+            let executable = compile(&graph, &CompileOptions::default()).expect("compiles");
+            let mut state = State::new();
+            let mut instance = Instance::bind(executable.into(), &state, &threads).expect("binds");
+            run(c, &format!("{name}/{n}"), &mut instance, &mut state);
+        }
+    }
+    for n in [2 * ROWS, 16 * ROWS] {
+        entry(c, &format!("train/table of 256, 4096 rows used/{n}"), &table(n), "train");
     }
 }
 
@@ -92,5 +130,5 @@ fn short() -> Criterion {
         .measurement_time(Duration::from_millis(300))
 }
 
-criterion_group! { name = benches; config = short(); targets = operators, windows, arguments, models }
+criterion_group! { name = benches; config = short(); targets = operators, indexed, windows, arguments, models }
 criterion_main!(benches);

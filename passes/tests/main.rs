@@ -3,6 +3,7 @@
 mod common;
 mod filetests;
 mod grad;
+mod index_ranges;
 mod large;
 mod long;
 mod loops;

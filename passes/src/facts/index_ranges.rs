@@ -4,11 +4,16 @@
 //! comparison is no such use: a label that equals no position is a row of zeros in a one-hot code, and may be meant. A
 //! range is what *every* use as an index allows; it is followed back through operators that keep the elements (reshape, transpose, slice,
 //! broadcast, conversions between integers, …), into and out of regions by their operands. Inputs that are computed
-//! with first have no range: indices computed inside are clamped or dropped. Linear.
+//! with first have no range: indices computed inside are clamped or dropped.
+//!
+//! Padding is ordinary: where all that is taken goes through masks made of whole numbers and truth values that are inputs,
+//! `where(label == -1, 0, pick(x, label))`, some labels may be no index, and what is taken for them does not matter. Linear but
+//! for looking around behind each index that is an input.
 
 use brolga_ir::ops::{Op, RegionOp, Role};
 use brolga_ir::scalar::ScalarOp;
-use brolga_ir::{Graph, NodeId, Value};
+use brolga_ir::{DType, Graph, NodeId, Value};
+use rustc_hash::FxHashSet;
 
 use crate::facts::table::ValueTable;
 
@@ -32,6 +37,8 @@ fn demands(graph: &Graph) -> ValueTable<Range> {
         let node = graph.node(id);
         let extent = |operand: usize, axis: usize| graph.ty(node.operands[operand]).dims[axis];
         match &node.op {
+            Op::Gather(_) | Op::GatherAlong(_)
+                if is_input(graph, node.operands[1]) && is_masked(graph, id) => {}
             Op::Gather(op) => demand(&mut ranges, node.operands[1], below(extent(0, op.axis))),
             Op::GatherAlong(op) => demand(&mut ranges, node.operands[1], below(extent(0, op.axis))),
             Op::Scatter(op) => demand(&mut ranges, node.operands[1], below(extent(0, op.axis))),
@@ -53,6 +60,84 @@ fn demands(graph: &Graph) -> ValueTable<Range> {
     ranges
 }
 
+/// Whether a value is an input, arranged: what has a range if it is used as an index.
+fn is_input(graph: &Graph, mut value: Value) -> bool {
+    // From a value to its operand: graphs have no cycles.
+    while keeps_elements(&graph.node(value.node).op, graph, value.node) {
+        match graph.node(value.node).operands[..] {
+            [operand] => value = operand,
+            _ => return false,
+        }
+    }
+    graph.parameter(value.node).is_some()
+}
+
+/// Whether all that becomes of a node's result, element by element, goes through masks.
+fn is_masked(graph: &Graph, id: NodeId) -> bool {
+    let (mut open, mut seen) = (vec![graph.result(id)], FxHashSet::default());
+    while let Some(value) = open.pop() {
+        if graph.outputs().iter().any(|output| output.value == value) {
+            return false;
+        }
+        for user in graph.users(value.node) {
+            let node = graph.node(user);
+            let masked = match &node.op {
+                Op::Elementwise(op) => match (op.op, &node.operands[..]) {
+                    (ScalarOp::Select, &[mask, ..]) => mask != value && is_mask(graph, mask),
+                    (ScalarOp::Mul, &[a, b]) => a != b && is_mask(graph, if a == value { b } else { a }),
+                    _ => false,
+                },
+                op if moves(op) => false,
+                _ => return false,
+            };
+            if !masked && seen.insert(user) {
+                open.push(graph.result(user));
+            }
+        }
+    }
+    true
+}
+
+/// Whether a value is made of truths, by arranging and converting them, that inputs of whole numbers and truth values decide,
+/// element by element.
+fn is_mask(graph: &Graph, value: Value) -> bool {
+    let (mut open, mut seen, mut decided) = (vec![value], FxHashSet::default(), false);
+    let mut is_truth = graph.ty(value).dtype == DType::Bool;
+    while let Some(value) = open.pop() {
+        let node = graph.node(value.node);
+        is_truth |= graph.ty(value).dtype == DType::Bool;
+        match &node.op {
+            Op::Parameter(parameter) => {
+                let dtype = graph.ty(value).dtype;
+                if parameter.role != Role::Data || !(dtype.is_int() || dtype == DType::Bool) {
+                    return false;
+                }
+                decided = true;
+            }
+            Op::Constant(_) | Op::Iota(_) => {}
+            op if moves(op) || matches!(op, Op::Elementwise(_)) => {
+                open.extend(node.operands.iter().copied().filter(|operand| seen.insert(*operand)));
+            }
+            _ => return false,
+        }
+    }
+    decided && is_truth
+}
+
+/// Whether every element of the result is one of an operand.
+fn moves(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Reshape(_)
+            | Op::Transpose(_)
+            | Op::Slice(_)
+            | Op::Broadcast(_)
+            | Op::Reverse(_)
+            | Op::Concat(_)
+            | Op::StopGradient(_)
+    )
+}
+
 fn below(extent: usize) -> Range {
     (0, extent as i64 - 1)
 }
@@ -64,18 +149,11 @@ fn demand(ranges: &mut ValueTable<Range>, value: Value, (low, high): Range) {
 
 /// Whether every element of the result is an element of an operand, as a number; all operands are integers.
 fn keeps_elements(op: &Op, graph: &Graph, id: NodeId) -> bool {
-    let moves = match op {
-        Op::Reshape(_)
-        | Op::Transpose(_)
-        | Op::Slice(_)
-        | Op::Broadcast(_)
-        | Op::Reverse(_)
-        | Op::Concat(_) => true,
-        Op::StopGradient(_) => true,
+    let kept = match op {
         Op::Elementwise(op) => matches!(op.op, ScalarOp::Convert(_)),
-        _ => false,
+        op => moves(op),
     };
-    moves && graph.operand_types(id).iter().all(|ty| ty.dtype.is_int())
+    kept && graph.operand_types(id).iter().all(|ty| ty.dtype.is_int())
 }
 
 /// What a region that certainly runs asks of its parameters, it asks of its operands, in the same order. The condition of a
