@@ -1,9 +1,9 @@
 //! Every function and layer of the language against PyTorch, at ordinary points and at the edges of their domains: the
 //! result, and the gradients by inputs and parameters, by compiled code of both emitters.
 //!
-//! The rows are in `functions/rows.tsv`, those of layers in `functions/layers.tsv`, which `functions/make.py` writes and explains. Their names and arguments are compared
-//! with those that the language dispatches by (`functions/complete.rs`), so that what is new needs a row. `BROLGA_ROW=softmax`
-//! runs some rows only.
+//! The rows are in `functions/rows.tsv`, those of layers in `functions/layers.tsv`; `functions/make.py` writes and explains them.
+//! Their names and arguments are compared with those that the language dispatches by (`functions/complete.rs`), so that what is new
+//! needs a row. `BROLGA_ROW=softmax` runs some rows only.
 //!
 //! No value is let pass. Where PyTorch's is no measure (its gradient is NaN, its f32 overflows on the way, an operand is NaN)
 //! and ours differs, `functions/undefined.tsv` has ours with the reason; `BROLGA_BLESS=1` writes it anew, and [`UNDEFINED`] counts

@@ -2,9 +2,9 @@
 
     python make.py
 
-writes `rows.tsv`, of layers `layers.tsv`, and one `*.safetensors` a kind of rows. Needs torch, numpy and safetensors. The rows stand in `rows/`, a file a
-subject. A row is a model of one function or layer, with the values of its inputs and parameters, its result, and the gradients of `sum(result * cotangent)` by
-inputs and parameters. Expected values are computed in f64 and rounded to f32. What may differ is, as for whole models,
+writes `rows.tsv`, of layers `layers.tsv`, and one `*.safetensors` a kind of rows. Needs torch, numpy and safetensors. The rows
+stand in `rows/`, a file a subject. A row is a model of one function or layer, with the values of its inputs and parameters, its
+result, and the gradients of `sum(result * cotangent)` by inputs and parameters. Expected values are computed in f64 and rounded to f32. What may differ is, as for whole models,
 1e-6 or three times the error of PyTorch's own f32 run, whichever is more: relative, and absolute below 1; 1e-5 where
 PyTorch's own is off by more than 3e-4.
 
