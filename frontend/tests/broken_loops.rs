@@ -118,6 +118,7 @@ fn behind_a_loop() {
         ("a value of a step, with one", scan("name: \"l\",", SUM, "Expr(\"h + 1\")")),
         ("a name that the loop does not have", scan("name: \"l\",", SUM, "Expr(\"l.last.g\")")),
         ("the carry of a loop that has ended", scan("name: \"l\",", SUM, "Expr(\"prev.h\")")),
+        ("a list", scan("name: \"l\",", "Let(\"parts\", \"split(it, 3)\"), Relu", "Expr(\"l.parts\")")),
         ("a layer of a step", scan("", "Linear(name: \"w\", features: 3)", "Ref(\"w\")")),
         (
             "a layer that reads a step is reused outside",

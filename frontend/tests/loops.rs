@@ -397,3 +397,20 @@ fn loops_may_be_nested() {
     let found = mistakes(&text(&format!("sum({}h)", "l.".repeat(7))));
     assert!(found.contains("which has ended") && found.contains("for all steps"), "{found}");
 }
+
+/// Two carries that become the same keep their own starts where there is no step.
+#[test]
+fn carries_without_a_step() {
+    let body = "Scan(name: \"s\", lengths: \"length\", body: [
+        Carry(\"a\", \"ones([2])\"), Carry(\"b\", \"zeros([2])\"), Let(\"a\", \"it * 2\"), Let(\"b\", \"a\"),
+    ])";
+    let text = model(
+        "\"x\": \"f32[2, 3]\", \"length\": \"i32[2]\"",
+        body,
+        "\"a\": \"s.last.a\", \"b\": \"s.last.b\"",
+    );
+    let (found, given) = infer(&text, &[("length", Tensor::i32([2], [0, 1]))]);
+    let x = numbers(&given["x"]);
+    close("a", &found["a"], &[1.0, 2.0 * x[3]]);
+    close("b", &found["b"], &[0.0, 2.0 * x[3]]);
+}

@@ -80,6 +80,7 @@ impl Builder<'_> {
             )),
             Ended::Under(of) => diagnostic
                 .help(format!("`{of}.{name}` is that of all steps, `{of}.last.{name}` that of the last")),
+            Ended::List => diagnostic.help("it is a list: name its parts, `Let([\"a\", \"b\"], ...)`"),
             Ended::TooLarge(reason) => diagnostic.note(format!("for all steps {reason}")),
             Ended::NoRows(ty) => diagnostic.note(format!(
                 "its rows end at different steps, so what is seen behind it has rows along axis 0; `{name}` is {ty}"

@@ -29,6 +29,8 @@ pub(crate) enum Ended {
     Unnamed,
     /// It is seen behind the name of the loop.
     Under(String),
+    /// It is a list.
+    List,
     /// Rows end, and it has no rows along axis 0: its type.
     NoRows(String),
     /// It would be too large for all steps: why.
@@ -80,6 +82,8 @@ pub(crate) struct Carried {
 #[derive(Debug)]
 pub(crate) struct NamedCarry {
     pub name: String,
+    /// The name with the scopes that it stands in.
+    pub path: String,
     /// Where it is declared.
     pub place: FilePlace,
     /// Its number among the carries of the loop; nothing if its start is a mistake.

@@ -42,7 +42,7 @@ impl Builder<'_> {
         let before = self.carry(&path, start);
         if let Some(open) = self.loops.innermost() {
             let carry = Some(open.carries.len() - 1);
-            open.named.push(NamedCarry { name: path, place, carry, next: Next::Missing });
+            open.named.push(NamedCarry { name: path.clone(), path, place, carry, next: Next::Missing });
         }
         Ok(before)
     }

@@ -30,12 +30,17 @@ struct Asked {
     stacked: Vec<(String, Tensor)>,
     /// Those that are asked for already, by what they are in a step.
     known: HashMap<Tensor, Source>,
-    /// Carries that hold the last value of something.
+    /// The named carries, by path.
+    carried: HashMap<String, usize>,
+    /// Carries that hold the last value of something else.
     last: HashMap<Tensor, Source>,
 }
 
 /// A named value of a step: its name in the loop, and itself.
 type Offer = (String, Tensor);
+
+/// A carry by its path: its number, and what it is behind a step.
+type Becomes = (String, (usize, Tensor));
 
 /// What is seen behind a loop of a value in it: its name, what it is of all steps, and of the last.
 type Seen = (String, Option<Source>, Option<Source>);
@@ -51,7 +56,8 @@ impl Builder<'_> {
         let (carries, alive) = (carries?, alive?);
         self.expect_rows(&named, &carries, alive)?;
         let result = self.result_of_step(walk, alive)?;
-        let closed = self.close(walk, carries, alive, result);
+        let paths = named.into_iter().map(|carry| carry.path);
+        let closed = self.close(walk, paths.zip(carries).collect(), alive, result);
         closed.map_err(|fault| self.fail(fault, walk.span)).ok()
     }
 
@@ -156,14 +162,14 @@ impl Builder<'_> {
     }
 
     /// Closes the loop, and gives names and the current value what they are behind it.
-    fn close(&mut self, walk: &Walk, carries: Vec<(usize, Tensor)>, alive: Alive, result: Val) -> Built<()> {
+    fn close(&mut self, walk: &Walk, carries: Vec<Becomes>, alive: Alive, result: Val) -> Built<()> {
         let mut asked = Asked::default();
-        for (number, next) in carries {
+        for (path, (number, next)) in carries {
             let Some(open) = self.loops.innermost() else { continue };
             let before = open.carries[number].before;
             let kept = self.where_alive(alive, next, before)?;
             self.carry_on(before, kept);
-            asked.last.insert(next, Source::Carry(number));
+            asked.carried.insert(path, number);
         }
         let counted = self.counted(alive)?;
         if let Some(own) = &counted {
@@ -201,10 +207,11 @@ impl Builder<'_> {
                 }
                 continue;
             }
-            // What an inner loop offers has its last value there.
-            let last = match self.loops.behind.contains(&path) {
-                true => None,
-                false => Some(self.ask_last(asked, alive, &name, value)?),
+            let last = match asked.carried.get(&path) {
+                Some(carry) => Some(Source::Carry(*carry)),
+                // What an inner loop offers has its last value there.
+                None if self.loops.behind.contains(&path) => None,
+                None => Some(self.ask_last(asked, alive, &name, value)?),
             };
             let length = walk.way.as_ref().map_or(0, |way| way.length);
             let ty = self.ops().ty(value);
@@ -245,7 +252,7 @@ impl Builder<'_> {
             match value {
                 Val::Tensor(tensor) => offers.push((name, tensor)),
                 value if value.has_tensor() => {
-                    self.loops.ended.insert(path, Ended::Unnamed);
+                    self.loops.ended.insert(path, Ended::List);
                 }
                 // A number is the same in all steps.
                 value => {

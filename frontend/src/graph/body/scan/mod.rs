@@ -130,10 +130,10 @@ impl Builder<'_> {
         }
         let start = self.start_of(&name.value, value, start.span, number);
         let before = start.map(|start| self.carry(&name.value, start));
-        let place = (self.source.clone(), name.span);
+        let (place, path) = ((self.source.clone(), name.span), self.full_name(&name.value));
         let Some(open) = self.loops.innermost() else { return };
         let carry = before.map(|_| open.carries.len() - 1);
-        open.named.push(NamedCarry { name: name.value.clone(), place, carry, next: Next::Missing });
+        open.named.push(NamedCarry { name: name.value.clone(), path, place, carry, next: Next::Missing });
         let carry = (number, open.named.len() - 1);
         let value = before.map_or(Val::Unknown, Val::Tensor);
         self.frames[frame].names.insert(format!("prev.{}", name.value), (value, name.span));
