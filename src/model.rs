@@ -5,10 +5,9 @@ use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use brolga_frontend::{FIT, Instance, Settings, SymbolicType};
+use brolga_frontend::{Instance, Settings, SymbolicType};
 use brolga_ir::Graph;
 use brolga_models::catalogue;
-use brolga_passes::facts::batch::trains;
 use brolga_runtime::{
     Content, DType, Evaluation, Executable, MAX_TEXT, Manifest, Samples, Shown, SlotKind, State, Tensor,
     Threads, read_regular,
@@ -29,7 +28,6 @@ pub struct Model {
     settings: Settings,
     instance: Instance,
     options: CompileOptions,
-    batch_first: bool,
     /// What the outputs of entries are of the samples, by their names; found when it is needed first.
     outputs: Mutex<HashMap<String, Arc<Outputs>>>,
     /// Whether the state of single samples is the same; found when it is needed first.
@@ -93,7 +91,6 @@ impl Model {
             settings,
             instance,
             options,
-            batch_first: false,
             outputs: Mutex::default(),
             state_of_one: OnceLock::new(),
             files: Vec::new(),
@@ -104,15 +101,6 @@ impl Model {
     /// The same model, compiled with these options.
     pub fn with_options(mut self, options: CompileOptions) -> Model {
         self.options = options;
-        self.compiled = Mutex::default();
-        self
-    }
-
-    /// The same model, compiled for data sets: whatever axis of an input or output is `batch`, entry points that a data set is
-    /// run through (those that train, what belongs to them, and what fits preparation) have it as their first. Others, and
-    /// [`Model::graph`], stay as they are.
-    pub fn with_batch_first(mut self) -> Model {
-        self.batch_first = true;
         self.compiled = Mutex::default();
         self
     }
@@ -320,12 +308,6 @@ impl Model {
         dims: &[(String, usize)],
         with: impl FnOnce(&Graph) -> Result<R>,
     ) -> Result<R> {
-        let outputs = || self.output_samples(entry);
-        let batched = self.batched(entry, dims, &outputs);
-        let with = |graph: &Graph| match batched.first(graph)? {
-            Some(graph) => with(&graph),
-            None => with(graph),
-        };
         if dims == self.instance.dims() {
             return with(self.graph(entry)?);
         }
@@ -342,20 +324,8 @@ impl Model {
         manifest: &Manifest,
     ) -> (Vec<Samples>, Vec<Samples>) {
         let outputs = || self.output_samples(entry);
-        self.batched(entry, dims, &outputs).samples(manifest)
-    }
-
-    /// An entry point for these sizes, as far as samples go. It has the batch first where a data set is run through it.
-    fn batched<'m>(
-        &'m self,
-        entry: &str,
-        dims: &[(String, usize)],
-        outputs: &'m dyn Fn() -> Arc<Outputs>,
-    ) -> Batched<'m> {
-        let is_run = || entry == FIT || entry.ends_with(".eval");
-        let first = self.batch_first && (is_run() || self.instance.graph(entry).is_some_and(trains));
         let batch = dims.iter().find(|(name, _)| name == "batch").map(|(_, size)| *size);
-        Batched { instance: &self.instance, batch, first, outputs }
+        Batched { instance: &self.instance, batch, outputs: &outputs }.samples(manifest)
     }
 
     /// What the outputs of an entry point are of the samples.

@@ -39,7 +39,7 @@ fn same(one: &State, two: &State) -> bool {
 
 /// Everything that answers and trains, in a container with weights and prepared values; of one model, in one without weights, too.
 fn check(name: &str) {
-    let model = Model::load(name, &Settings::default().dim("batch", 3)).expect("a model").with_batch_first();
+    let model = Model::load(name, &Settings::default().dim("batch", 3)).expect("a model");
     let instance = model.instance();
     let trains = |name: &&str| {
         let graph = instance.graph(name).filter(|_| *name != "init" && instance.refused(name).is_none());

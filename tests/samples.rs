@@ -157,9 +157,9 @@ fn nothing_is_of_samples_without_a_batch() {
     assert_eq!(executable.manifest().batch(), None);
 }
 
-/// What a data set is run through has the batch first, and says so.
+/// What a data set is run through has the axes of the model, as everything else.
 #[test]
-fn what_is_trained_has_the_batch_first() {
+fn what_is_trained_has_the_axes_of_the_model() {
     let text = "Model(
         inputs: { \"x\": \"f32[3, batch]\" },
         body: [Expr(\"transpose(x, [1, 0])\"), Linear(2), Expr(\"transpose(it, [1, 0])\")],
@@ -176,11 +176,6 @@ fn what_is_trained_has_the_batch_first() {
     };
     for entry in ["infer", "train", "train.eval"] {
         assert_eq!(axis(&model, entry), (Samples::Along(1), vec![3, 4]), "{entry}");
-    }
-    let model = model.with_batch_first();
-    assert_eq!(axis(&model, "infer"), (Samples::Along(1), vec![3, 4]));
-    for entry in ["train", "train.eval"] {
-        assert_eq!(axis(&model, entry), (Samples::Along(0), vec![4, 3]), "{entry}");
     }
 }
 
@@ -337,5 +332,40 @@ mod programs {
             }
         }
         assert!(refused >= 20, "{refused}");
+    }
+
+    /// Where as many steps as samples are given, nothing but the declared type tells them apart.
+    #[test]
+    fn programs_take_the_axes_of_the_model_in_what_is_trained_too() {
+        let folder = folder();
+        let at = folder.path();
+        if !has_launcher() {
+            return;
+        }
+        let text = "Model(
+            inputs: { \"x\": \"f32[4, batch, 3]\", \"t\": \"f32[batch]\" },
+            body: [Expr(\"transpose(x, [1, 0, 2])\"), Linear(2), Expr(\"sum(it * arange(4)[:, none], axis=[1, 2])\")],
+            entries: {
+                \"infer\": Infer(outputs: { \"y\": \"it\" }),
+                \"train\": Train(loss: \"mean((it - t) ** 2)\", optimizer: Sgd(lr: 0.001)),
+            },
+        )";
+        fs::write(at.join("m.ron"), text).unwrap();
+        let model =
+            Model::load(at.join("m.ron").to_str().unwrap(), &Settings::default().dim("batch", 4)).unwrap();
+        model.initial_state(3).unwrap().save_weights(at.join("w.safetensors")).unwrap();
+        let x: Vec<f32> = (0..4 * 4 * 3).map(|at| (at as f32).sin()).collect();
+        let x = Tensor::from_slice(&[4, 4, 3], &x).unwrap();
+        let t = Tensor::from_slice(&[4], &[1f32, -2.0, 0.5, 3.0]).unwrap();
+        write_tensors(at.join("in.npz"), &[("x", x.view()), ("t", t.view())]).unwrap();
+        good(at, "build m.ron --weights w.safetensors --dim batch=4 -o net");
+        for entry in ["infer", "train.eval"] {
+            let line = format!("--entry {entry} --inputs in.npz --outputs");
+            good(at, &format!("run m.ron --dim batch=4 --weights w.safetensors {line} command.npz --force"));
+            prints(at, &format!("net {line} program.npz --force"));
+            let [command, program] =
+                ["command", "program"].map(|name| read_tensors(at.join(format!("{name}.npz"))));
+            assert_eq!(command.unwrap(), program.unwrap(), "{entry}");
+        }
     }
 }

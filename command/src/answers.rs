@@ -17,7 +17,7 @@ use crate::files::{InputFile, Start, inputs_for, read_inputs, samples_of, state}
 use crate::json::Json;
 use crate::number::Number;
 use crate::refused;
-use crate::samples::taken;
+use brolga_runtime::samples::taken;
 
 /// What the inputs of an entry point take of a data set.
 pub(crate) fn fields(inputs: &[Input]) -> Vec<Field> {

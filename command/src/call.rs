@@ -16,7 +16,7 @@ use crate::files::{InputFile, Start, inputs_for, read_inputs, samples_of, state}
 use crate::json::Json;
 use crate::refused;
 use crate::report::metric;
-use crate::samples::{put, taken, with_samples};
+use brolga_runtime::samples::{put, taken, with_samples};
 
 /// What is called, and where its results go.
 #[derive(Clone, Copy, Debug)]

@@ -19,7 +19,7 @@ use crate::files::{Start, state};
 use crate::number::Number;
 use crate::refused;
 use crate::report::{metrics, metrics_json, pairs, table};
-use crate::samples::put;
+use brolga_runtime::samples::put;
 
 /// What is evaluated, and on what.
 #[derive(Clone, Copy, Debug)]

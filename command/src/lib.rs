@@ -24,7 +24,6 @@ mod launch;
 mod number;
 mod options;
 pub mod report;
-mod samples;
 mod signals;
 mod train;
 mod watch;

@@ -71,7 +71,7 @@ pub fn train<M: Compiled>(
 ) -> Of<M, ExitCode> {
     let mut train = model.executable(args.entry, None)?;
     updating(train.manifest(), &model.training())?;
-    let is_empty = |input: &runtime::Input| input.dims.first() == Some(&0);
+    let is_empty = |input: &runtime::Input| input.dims.get(input.samples_axis()) == Some(&0);
     if model.has_batch() && train.manifest().inputs.iter().any(is_empty) {
         return Err(refused("a batch must hold at least one sample").into());
     }

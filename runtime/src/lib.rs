@@ -56,6 +56,7 @@ pub use run::threads::{MAX_THREADS, Threads};
 pub use shown::{Shown, counted, cut, first_of, listed, listed_in_quotes};
 pub use tensors::dtype::{DType, Element, byte_len, type_name};
 pub use tensors::memory::{ALIGNMENT, AlignedBytes};
+pub use tensors::samples;
 pub use tensors::tensor::{Tensor, TensorMut, TensorRef};
 
 #[cfg(feature = "files")]

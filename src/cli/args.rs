@@ -148,7 +148,7 @@ impl ModelArgs {
         }
     }
 
-    /// The model, to be compiled so for a data set: with the batch as the first axis, and of that size if one is given.
+    /// The model, to be compiled so for a data set: with a batch of that size if one is given.
     pub fn load_batched(&self, batch: Option<usize>, options: CompileOptions) -> brolga::Result<Model> {
         self.tell_hidden();
         let mut settings = self.settings(&options);
@@ -159,7 +159,7 @@ impl ModelArgs {
             }
             settings = settings.dim("batch", batch);
         }
-        Ok(Model::load(&self.model, &settings)?.with_options(options).with_batch_first())
+        Ok(Model::load(&self.model, &settings)?.with_options(options))
     }
 
     /// The model, to be compiled so. Entry points that do not take the sizes are refused when they are asked for.

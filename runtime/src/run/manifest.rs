@@ -98,10 +98,15 @@ pub struct Input {
 }
 
 impl Input {
-    /// Its dimensions of one sample. Where no axis of samples is known, data sets have them along the first one.
+    /// The axis along which a data set gives samples: the first one where none is known.
+    pub fn samples_axis(&self) -> usize {
+        self.samples.axis().unwrap_or(0)
+    }
+
+    /// Its dimensions of one sample of a data set.
     pub fn dims_of_one(&self) -> Vec<usize> {
         let mut dims = self.dims.clone();
-        let axis = self.samples.axis().unwrap_or(0);
+        let axis = self.samples_axis();
         if axis < dims.len() {
             dims.remove(axis);
         }

@@ -2,4 +2,5 @@
 
 pub(crate) mod dtype;
 pub(crate) mod memory;
+pub mod samples;
 pub(crate) mod tensor;

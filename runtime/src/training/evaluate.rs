@@ -33,7 +33,7 @@ pub struct Ran<'a> {
     pub indices: &'a [usize],
     /// The inputs, in the manifest's order.
     pub inputs: &'a [Tensor],
-    /// The outputs, in the manifest's order. Those of samples have these along their first axis.
+    /// The outputs, in the manifest's order. Those of samples have these along the axis that the manifest says.
     pub outputs: &'a [Tensor],
     /// Runs that are done, this one included.
     pub done: usize,
@@ -121,7 +121,7 @@ impl Evaluator {
             let found = single.map_or("none".to_owned(), |feed| format!("one for {}", feed.batch()));
             let message = format!(
                 "{samples} samples in batches of {} leave {remaining}, so `{}` is needed for single samples, too, but \
-                 {found} was given; a model gives one if `batch` is the first size of its inputs",
+                 {found} was given; a model gives one if its inputs have the size `batch`",
                 full.batch(),
                 manifest.entry,
             );

@@ -10,6 +10,7 @@ use crate::run::manifest::Manifest;
 use crate::run::state::State;
 use crate::run::threads::Threads;
 use crate::tensors::dtype::{DType, type_name};
+use crate::tensors::samples::spread;
 use crate::tensors::tensor::Tensor;
 use crate::training::data::{Batches, Request};
 
@@ -17,8 +18,8 @@ use crate::training::data::{Batches, Request};
 pub(crate) struct Feed {
     instance: Instance,
     inputs: Vec<Tensor>,
-    /// Where the data set writes what is f32 there and f64 here.
-    narrow: Vec<Option<Tensor>>,
+    /// Where the data set writes what is f32 there and f64 here, or has samples along another axis than the first.
+    given: Vec<Option<Tensor>>,
     /// For each input, the field of the data set that fills it.
     fields: Vec<usize>,
     outputs: Vec<Tensor>,
@@ -37,7 +38,7 @@ impl Feed {
         let entry = &manifest.entry;
         let batch = batch_size(executable)?;
         let (mut inputs, mut fields, mut problems) = (Vec::new(), Vec::new(), Vec::new());
-        let mut narrow = Vec::new();
+        let mut given = Vec::new();
         let has: Vec<&str> = data.fields().iter().map(|f| f.name.as_str()).collect();
         let index: HashMap<&str, usize> =
             has.iter().enumerate().rev().map(|(at, name)| (*name, at)).collect();
@@ -54,8 +55,9 @@ impl Feed {
                 continue;
             };
             let field = &data.fields()[at];
-            let mut dims = vec![batch];
-            dims.extend(&field.dims);
+            let axis = input.samples_axis();
+            let mut dims = field.dims.clone();
+            dims.insert(axis.min(dims.len()), batch);
             // A model that computes in f64 takes the same data.
             let widens = (field.dtype, input.dtype) == (DType::F32, DType::F64);
             if dims != input.dims || field.dtype != input.dtype && !widens {
@@ -67,7 +69,8 @@ impl Feed {
                 continue;
             }
             inputs.push(Tensor::zeros(input.dtype, &input.dims)?);
-            narrow.push(widens.then(|| Tensor::zeros(field.dtype, &dims)).transpose()?);
+            let first: Vec<usize> = [batch].iter().chain(&field.dims).copied().collect();
+            given.push((widens || axis > 0).then(|| Tensor::zeros(field.dtype, &first)).transpose()?);
             fields.push(at);
         }
         if !problems.is_empty() {
@@ -77,7 +80,7 @@ impl Feed {
         let outputs = manifest.outputs.iter().map(|o| Tensor::zeros(o.dtype, &o.dims));
         let outputs = outputs.collect::<Result<Vec<_>>>()?;
         let instance = Instance::bind(executable.clone(), state, threads)?;
-        Ok(Feed { instance, inputs, narrow, fields, outputs, batch })
+        Ok(Feed { instance, inputs, given, fields, outputs, batch })
     }
 
     pub(crate) fn batch(&self) -> usize {
@@ -100,18 +103,28 @@ impl Feed {
 
     /// Fills a batch. Allocates nothing itself.
     pub(crate) fn fill(&mut self, data: &mut dyn Batches, request: &Request<'_>) -> Result<()> {
-        for ((tensor, narrow), field) in self.inputs.iter_mut().zip(&mut self.narrow).zip(&self.fields) {
-            let Some(narrow) = narrow else {
+        let inputs = &self.instance.executable().manifest().inputs;
+        let buffers = self.inputs.iter_mut().zip(&mut self.given);
+        for (((tensor, given), field), input) in buffers.zip(&self.fields).zip(inputs) {
+            let Some(given) = given else {
                 data.fill(request, *field, &mut tensor.view_mut())?;
                 continue;
             };
-            data.fill(request, *field, &mut narrow.view_mut())?;
-            let values = narrow.as_slice::<f32>()?;
-            tensor
-                .as_mut_slice::<f64>()?
-                .iter_mut()
-                .zip(values)
-                .for_each(|(to, from)| *to = f64::from(*from));
+            data.fill(request, *field, &mut given.view_mut())?;
+            let axis = input.samples_axis();
+            if given.dtype() == tensor.dtype() {
+                let size = tensor.dtype().size();
+                spread(tensor.bytes_mut(), given.bytes(), &input.dims, axis, size, |byte| byte);
+            } else {
+                spread(
+                    tensor.as_mut_slice::<f64>()?,
+                    given.as_slice::<f32>()?,
+                    &input.dims,
+                    axis,
+                    1,
+                    f64::from,
+                );
+            }
         }
         Ok(())
     }
@@ -125,7 +138,8 @@ impl Feed {
     pub(crate) fn not_finite(&self, data: &dyn Batches, request: &Request<'_>) -> Option<NotFinite> {
         self.inputs.iter().zip(&self.manifest().inputs).find_map(|(tensor, input)| {
             let (at, value) = first_not_finite(tensor)?;
-            let index = request.indices[at / (tensor.dims().iter().product::<usize>() / self.batch)];
+            let behind = tensor.dims()[input.samples_axis() + 1..].iter().product::<usize>();
+            let index = request.indices[at / behind % self.batch];
             Some(NotFinite { field: input.name.clone(), place: data.place(request.split, index), value })
         })
     }
@@ -172,13 +186,13 @@ fn first_not_finite(tensor: &Tensor) -> Option<(usize, f64)> {
     }
 }
 
-/// The batch size of an executable: the first dimension, which all its inputs share; 1 if it has none.
+/// The batch size of an executable: the number of samples that all its inputs have; 1 if it has none.
 fn batch_size(executable: &Executable) -> Result<usize> {
     let manifest = executable.manifest();
     if manifest.inputs.is_empty() {
         return Ok(1);
     }
-    let mut sizes = manifest.inputs.iter().map(|i| i.dims.first().copied().unwrap_or(0));
+    let mut sizes = manifest.inputs.iter().map(|i| i.dims.get(i.samples_axis()).copied().unwrap_or(0));
     let first = sizes.next().unwrap_or(0);
     if first > 0 && sizes.all(|s| s == first) {
         return Ok(first);
@@ -186,7 +200,8 @@ fn batch_size(executable: &Executable) -> Result<usize> {
     let inputs: Vec<String> =
         manifest.inputs.iter().map(|i| format!("`{}`: {}", i.name, type_name(i.dtype, &i.dims))).collect();
     let message = format!(
-        "`{}` cannot be fed with batches: its inputs must have the batch as their first dimension, but they are {}",
+        "`{}` cannot be fed with batches: its inputs must have the batch as their first dimension, or as the one that the \
+         model calls `batch`, but they are {}",
         manifest.entry,
         inputs.join(", "),
     );

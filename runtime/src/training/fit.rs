@@ -7,11 +7,12 @@ use crate::run::executable::Executable;
 use crate::run::state::{SlotKind, State};
 use crate::run::threads::Threads;
 use crate::tensors::dtype::{DType, type_name};
+use crate::tensors::samples::taken;
 use crate::tensors::tensor::Tensor;
 use crate::training::data::{Batches, Request, Split};
 use crate::training::feed::Feed;
 
-/// Fits the states `<output>.mean` and `<output>.std` of each output of `executable` to what it gives, `[batch, ...]`, for
+/// Fits the states `<output>.mean` and `<output>.std` of each output of `executable` to what it gives of the samples of
 /// the training part of a data set, in the order of the outputs: a later one may depend on an earlier one's state.
 ///
 /// The dimensions of a state are the first ones of a sample: `[]` has one mean of all, `[channels]` one for each channel.
@@ -30,7 +31,11 @@ pub fn fit(
     for (at, output) in outputs.iter().enumerate() {
         let (mean, std) = (format!("{}.mean", output.name), format!("{}.std", output.name));
         let own = state.get(&mean)?.dims().to_vec();
-        let sample = output.dims.get(1..).unwrap_or(&[]);
+        let axis = output.samples.axis().unwrap_or(0);
+        let mut sample = output.dims.clone();
+        if axis < sample.len() {
+            sample.remove(axis);
+        }
         if !sample.starts_with(&own) || state.get(&std)?.dims() != own {
             let (own, found) = (type_name(output.dtype, &own), type_name(output.dtype, &output.dims));
             let message = format!("`{mean}` is {own}, which is not the beginning of a sample of {found}");
@@ -46,7 +51,10 @@ pub fn fit(
                 return Err(found.error(&format!("`{}` cannot be fitted to them", output.name)));
             }
             feed.run(state)?;
-            let found = add(&mut moments, &feed.outputs()[at], indices);
+            let found = match axis {
+                0 => add(&mut moments, &feed.outputs()[at], indices),
+                _ => add_each(&mut moments, &feed.outputs()[at], axis, indices),
+            };
             found.map_err(|e| e.within(format!("`{}`", output.name)))?;
         }
         set(state, &mean, moments.iter().map(|m| m.mean))?;
@@ -104,6 +112,12 @@ fn add(moments: &mut [Moments], batch: &Tensor, indices: &[usize]) -> Result<()>
         DType::F32 => add_values(moments, batch.as_slice::<f32>()?, indices),
         _ => add_values(moments, batch.as_slice::<f64>()?, indices),
     }
+}
+
+/// The same of samples along another axis than the first.
+fn add_each(moments: &mut [Moments], batch: &Tensor, axis: usize, indices: &[usize]) -> Result<()> {
+    let mut samples = indices.iter().enumerate();
+    samples.try_for_each(|(at, &index)| add(moments, &taken(batch, axis, at, 1)?, &[index]))
 }
 
 fn add_values<T: Copy + Into<f64>>(moments: &mut [Moments], values: &[T], indices: &[usize]) -> Result<()> {

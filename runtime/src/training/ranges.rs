@@ -15,7 +15,7 @@ pub(crate) fn check(data: &mut dyn Batches, split: Split, seed: u64, manifest: &
     for input in &manifest.inputs {
         let Some(range) = input.range else { continue };
         let Some(field) = data.fields().iter().position(|field| field.name == input.name) else { continue };
-        let batch = input.dims.first().copied().unwrap_or(1).max(1);
+        let batch = input.dims.get(input.samples_axis()).copied().unwrap_or(1).max(1);
         let mut look = |range| first_sample(data, split, seed, field, batch, range);
         let Some(found) = look(range)? else { continue };
         let IndexRange { low, high } = range;

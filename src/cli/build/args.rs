@@ -29,7 +29,7 @@ entry point. They share what they have in common. State and weights are loaded f
 
 A container holds code, and with --weights these, for programs in Rust that have no compiler. Its entry points are for single
 samples, and for batches too if --dim batch=N is given; those that train have the model's batch, and bring their evaluation and
-`init`, which draws weights by a seed. These have the batch as the first axis. Where the state's shapes depend on the batch, all
+`init`, which draws weights by a seed. Where the state's shapes depend on the batch, all
 have the same. An executable is a container in a program: OUT --help says what it takes and gives.
 
 Examples:

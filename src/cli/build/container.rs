@@ -23,8 +23,7 @@ pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode>
 /// The compiled model, when it is known that it can be written.
 pub fn compiled(args: &BuildArgs, destinations: &mut Destinations, what: Written) -> Result<CompiledModel> {
     let sizes = Sizes::of(args)?;
-    // Who trains with it has data sets: whatever axis is the batch, it comes first there.
-    let mut model = sizes.model(args)?.with_batch_first();
+    let mut model = sizes.model(args)?;
     destinations.reads_model(model.files());
     destinations.writes("-o", &args.output, what, 0)?;
     let trained = sizes.entries().iter().any(|(name, _)| model.built(name).is_ok_and(trains));
