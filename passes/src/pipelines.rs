@@ -19,6 +19,7 @@ use crate::graph::grad::grad;
 use crate::graph::hoist::hoist;
 use crate::graph::pooling::pooling;
 use crate::graph::simplify::{canonical, simplify};
+use crate::graph::tables::tables;
 use crate::graph::time_batch::time_batch;
 use crate::manager::{GraphPass, Kind, Pass, ProgramPass};
 use crate::program::forward::forward;
@@ -32,8 +33,8 @@ use crate::program::views::views;
 
 /// Every graph pass. A pass's name stands here and nowhere else.
 pub const GRAPH_PASSES: &[GraphPass] = &[
-    CLIP, HOIST, TIME_BATCH, GRAD, DCE, POOLING, ACCUMULATE, FOLD, CANONICAL, SIMPLIFY, CSE, BATCH_NORM,
-    MERGE, LAYOUT, WINOGRAD, STRASSEN, NARROW, IMAGES, FUSE,
+    CLIP, HOIST, TIME_BATCH, GRAD, DCE, POOLING, ACCUMULATE, FOLD, CANONICAL, SIMPLIFY, TABLES, CSE,
+    BATCH_NORM, MERGE, LAYOUT, WINOGRAD, STRASSEN, NARROW, IMAGES, FUSE,
 ];
 
 /// Every program pass.
@@ -47,6 +48,7 @@ const GRAD: GraphPass = Pass::new("grad", Kind::Exact, grad);
 const DCE: GraphPass = Pass::new("dce", Kind::Exact, dce);
 const POOLING: GraphPass = Pass::new("pooling", Kind::Rounding, pooling);
 const ACCUMULATE: GraphPass = Pass::new("accumulate", Kind::Rounding, accumulate);
+const TABLES: GraphPass = Pass::new("tables", Kind::Exact, tables);
 const FOLD: GraphPass = Pass::new("fold", Kind::Exact, fold);
 const CANONICAL: GraphPass = Pass::new("canonical", Kind::Exact, canonical);
 const SIMPLIFY: GraphPass = Pass::new("simplify", Kind::Exact, simplify);
@@ -76,7 +78,7 @@ const PLAN: ProgramPass = Pass::new("plan", Kind::Exact, |program, _| Ok(plan(pr
 /// From a graph as the frontend builds it to one that only has to be fused: entries that train.
 pub const TRAIN: &[GraphPass] = &[
     CLIP, MERGE, HOIST, TIME_BATCH, GRAD, DCE, CLIP, POOLING, ACCUMULATE, FOLD, SIMPLIFY, FOLD, CSE, DCE,
-    HOIST, TIME_BATCH, DCE, LAYOUT, WINOGRAD, STRASSEN, SIMPLIFY, CSE, DCE,
+    TABLES, HOIST, TIME_BATCH, DCE, LAYOUT, WINOGRAD, STRASSEN, SIMPLIFY, CSE, DCE,
 ];
 
 /// The same for entries that do not change the parameters. Until the numeric plan of the graph is made, nothing depends on

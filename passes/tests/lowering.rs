@@ -12,8 +12,8 @@ use brolga_ir::ops::{
     Cumulative, Dot, Gather, GatherAlong, ReduceWindow, Reverse, Role, Scan, Scatter, ScatterAlong,
     ScatterMode, SelectForm, Sort, WindowSelect,
 };
-use brolga_ir::program::Combine;
 use brolga_ir::program::interpret::{GridOrder, Interpreter};
+use brolga_ir::program::{Arg, Combine, Place};
 use brolga_ir::scalar::{Comparison, Function, Scalar};
 use brolga_ir::{Builder, DType, Graph, GraphError, Tensor, Type, Value};
 use brolga_passes::program::{forward, parallelise, plan, vectorise};
@@ -389,6 +389,34 @@ fn scans_become_loops_of_the_schedule() {
             g.add_output(name, Role::Data, value);
         }
         check(&g, 1e-6);
+    }
+}
+
+/// Rows of a table are changed where it lies; nothing has its size but the table.
+#[test]
+fn rows_of_state_are_put_where_it_lies() {
+    for (later, mode) in [(false, "set"), (false, "add"), (false, "max"), (true, "set")] {
+        // What reads the old table behind the change needs a copy.
+        let (read, returned) = match later {
+            true => ("%z = mul %w, %y", "%z as \"z\", "),
+            false => ("", ""),
+        };
+        let text = format!(
+            "graph @g(%i: i32[20], %u: f32[20, 64], state %w: f32[50, 64]) {{
+               %q = gather %w, %i {{axis: 0}} %v = sub %q, %u
+               %y = scatter_{mode} %w, %i, %v {{axis: 0}} {read}
+               return {returned}state %w = %y }}"
+        );
+        let graph = Graph::parse(&text).expect("a graph");
+        check(&graph, 0.0);
+        let mut program = lower::lower(&graph, &HashMap::new()).expect("lower");
+        forward::forward(&mut program);
+        let large = |arg: &Arg| {
+            let buffer = &program.buffers[arg.buffer.0 as usize];
+            matches!(buffer.place, Place::Arena(_)) && buffer.ty.elements() == 50 * 64
+        };
+        let copies = program.schedule.iter().flat_map(|step| step.args()).any(large);
+        assert_eq!(copies, later, "{program}");
     }
 }
 

@@ -312,7 +312,7 @@ fn random_graphs_keep_their_meaning() {
             // For convolutions whose images have an even number of positions, which are rarer.
             "strassen" => 10,
             // For windows and sums that are longer than any here: `long.rs` has them.
-            "clip" | "pooling" | "accumulate" => 0,
+            "clip" | "pooling" | "accumulate" | "tables" => 0,
             _ => 20,
         };
         assert!(count >= least, "the pass {pass} changed something {count} times only");

@@ -41,7 +41,7 @@ fn accumulate_node(graph: &mut Graph, id: NodeId) -> Replacement {
     let origin = node.origin.clone();
     let b = &mut Builder::new(graph, origin);
     let sums = match (along, extent > count) {
-        (false, true) => by_rows(b, [base, indices, updates], axis, count)?,
+        (false, true) => by_rows(b, [base, indices, updates], axis, DType::F64)?,
         (false, false) => {
             in_f64(b, [base, updates], |b, base, updates| b.scatter_add(base, indices, updates, axis))?
         }
@@ -63,10 +63,17 @@ fn in_f64(
     b.convert(sums, DType::F32)
 }
 
-/// In a row for each update, of which equal indices use one.
-fn by_rows(b: &mut Builder, [base, indices, updates]: [Value; 3], axis: usize, count: usize) -> Built {
-    let dims = b.dims(base);
-    let rows = Type::new(DType::F64, [&dims[..axis], &[count], &dims[axis + 1..]].concat());
+/// Scatters sums into a base: in a row of type `wide` for each update, of which equal indices use one, which is then added to that
+/// of the base. The result is a `scatter_set`, in which every index occurs once, or is outside.
+pub(super) fn by_rows(
+    b: &mut Builder,
+    [base, indices, updates]: [Value; 3],
+    axis: usize,
+    wide: DType,
+) -> Built {
+    let (dims, narrow) = (b.dims(base), b.ty(base).dtype);
+    let count = b.ty(indices).elements();
+    let rows = Type::new(wide, [&dims[..axis], &[count], &dims[axis + 1..]].concat());
     let indices = b.reshape(indices, &[count])?;
     let updates = b.reshape(updates, &rows.dims)?;
     let own = b.iota(DType::I32, &[count], 0)?;
@@ -80,10 +87,10 @@ fn by_rows(b: &mut Builder, [base, indices, updates]: [Value; 3], axis: usize, c
     let none = b.full_like(row, -1.0)?;
     let row = b.select(inside, row, none)?;
 
-    let updates = b.convert(updates, DType::F64)?;
+    let updates = b.convert(updates, wide)?;
     let zeros = b.full(0.0, &rows)?;
     let sums = b.scatter_add(zeros, row, updates, axis)?;
-    let sums = b.convert(sums, DType::F32)?;
+    let sums = b.convert(sums, narrow)?;
 
     let leads = b.compare(Comparison::Eq, row, own)?;
     let nowhere = b.full_like(indices, -1.0)?;

@@ -13,5 +13,6 @@ pub mod grad;
 pub mod hoist;
 pub mod pooling;
 pub mod simplify;
+pub mod tables;
 pub mod time_batch;
 pub(crate) mod windowed;

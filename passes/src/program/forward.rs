@@ -2,10 +2,11 @@
 //!
 //! Lowering copies every state update from scratch memory behind everything else, which is always right. The copy
 //! goes if the old state is read only before the first write of its successor, or by the very kernel that writes
-//! it, element by element in place. Runs before loops are cut into several calls, which would all write it. Exact.
+//! it, element by element in place. Where that is a copy, of a table of which rows are then changed, nothing is left of it. Runs
+//! before loops are cut into several calls, which would all write it. Exact.
 
 use brolga_ir::program::footprint::in_place;
-use brolga_ir::program::{BufferId, Call, Place, Program, Step};
+use brolga_ir::program::{BufferId, Call, Kernel, Place, Program, Step};
 use rustc_hash::FxHashMap;
 
 use crate::facts::accesses::{is_copy, leaves, touches};
@@ -39,7 +40,17 @@ pub fn forward(program: &mut Program) -> bool {
         !gone[position - 1]
     });
     rename(&mut program.schedule, &|buffer| names.get(&buffer).copied().unwrap_or(buffer));
+    if !names.is_empty() {
+        let kernels = &program.kernels;
+        program.schedule.retain(|step| !stays(kernels, step));
+    }
     !names.is_empty()
+}
+
+/// Whether a step copies something to where it lies.
+fn stays(kernels: &[Kernel], step: &Step) -> bool {
+    let Step::Call(Call { kernel, args, .. }) = step else { return false };
+    matches!(args.as_slice(), [from, to] if from == to) && is_copy(&kernels[kernel.0 as usize])
 }
 
 /// The buffers of a step that copies a whole scratch buffer to a whole state.

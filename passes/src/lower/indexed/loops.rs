@@ -1,7 +1,7 @@
 //! Operators that bring loops of their own, by name; scatter is here.
 
 use brolga_ir::index::Index;
-use brolga_ir::ops::{Op, Scatter, ScatterAlong, ScatterMode};
+use brolga_ir::ops::{Op, Role, Scatter, ScatterAlong, ScatterMode};
 use brolga_ir::program::{Access, ValueId};
 use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
 use brolga_ir::{GraphError, NodeId};
@@ -96,14 +96,23 @@ impl Lowering<'_> {
         let inner = ty.dims[axis + 1..].iter().product();
         let mut k = KernelBuilder::new(node.op.get().name());
         let mut args = Vec::new();
-        // What is the same everywhere, such as the zeros that sums begin from, is not read from memory.
+        let is_state = graph.parameter(base.node).is_some_and(|parameter| parameter.role == Role::State);
+        let mut there = None;
+        // What is the same everywhere, such as the zeros that sums begin from, is not read from memory. State is copied by a
+        // call of its own, which goes where the result is the new state (`program/forward.rs`).
         let base = match splat(graph, base) {
             Some(value) => Base::Same(value),
+            None if is_state => {
+                let (from, to) = (self.location(base)?, self.target(graph.result(id)));
+                self.copy_memory(from, to, base);
+                there = Some(to);
+                Base::There
+            }
             None => Base::Param(self.operand(&mut k, base, &mut args)?),
         };
         let indices = self.operand(&mut k, indices, &mut args)?;
         let updates = self.operand(&mut k, updates, &mut args)?;
-        args.push(self.target(graph.result(id)));
+        args.push(there.unwrap_or_else(|| self.target(graph.result(id))));
         let result = k.param(ty.dtype, ty.elements(), Access::ReadWrite);
         let outer = Index::var(k.open_for(ty.dims[..axis].iter().product()));
         let mut s = Scattering { k, args, indices, updates, result, outer, extent, inner };
@@ -136,6 +145,8 @@ enum Base {
     Param(usize),
     /// One value.
     Same(Scalar),
+    /// What lies there already.
+    There,
 }
 
 /// Fills a slab of a parameter with what lies at the same place of the base.
@@ -144,6 +155,7 @@ fn copy_slab(k: &mut KernelBuilder, from: Base, to: usize, base: &Index, element
     let value = match from {
         Base::Param(from) => k.load(from, &at, None),
         Base::Same(value) => k.constant(value),
+        Base::There => return k.close(),
     };
     k.store(to, at, value);
     k.close();
