@@ -8,6 +8,7 @@ mod bf16;
 mod broken;
 mod c;
 mod c_examples;
+mod catalogue;
 mod cli;
 mod common;
 mod containers;

@@ -2,4 +2,8 @@
 
 #[cfg(feature = "embedded")]
 pub mod catalogue;
+#[cfg(feature = "embedded")]
+pub mod course;
 pub mod data;
+#[cfg(feature = "embedded")]
+pub mod rows;

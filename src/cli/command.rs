@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::bench::BenchArgs;
 use super::build::args::BuildArgs;
+use super::catalogue::args::CatalogueArgs;
 use super::check::CheckArgs;
 use super::dump::DumpArgs;
 use super::eval::EvalArgs;
@@ -47,6 +48,8 @@ pub struct Arguments {
 pub enum Command {
     /// Lists the models that come along, with their variants
     Models(ModelsArgs),
+    /// Lists the rows of a course on deep learning, and runs them
+    Catalogue(CatalogueArgs),
     /// Reports all mistakes in a model, or shows its layers, parameters, work and memory
     Check(CheckArgs),
     /// Trains a model on a data set, evaluates it and saves its weights

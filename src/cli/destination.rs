@@ -6,8 +6,8 @@ pub use brolga_command::{Destinations, Written, beside, weight_bytes};
 use clap::{ArgMatches, Command};
 
 /// Arguments that say where something is written. All other paths that a command line names are read.
-const WRITING: [&str; 9] =
-    ["save", "log", "outputs", "grads", "trace", "output", "predictions", "checkpoint", "mapped"];
+const WRITING: [&str; 10] =
+    ["save", "log", "outputs", "grads", "trace", "output", "predictions", "checkpoint", "mapped", "results"];
 
 /// Those of a command line: it reads all paths that it names, but for those of [`WRITING`], which are checked by
 /// [`writes`](Destinations::writes).

@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod build;
+mod catalogue;
 mod check;
 mod command;
 mod destination;
@@ -56,6 +57,7 @@ fn parse() -> Result<(Arguments, Destinations), clap::Error> {
 fn run(command: Command, destinations: Destinations) -> ExitCode {
     let result = match command {
         Command::Models(a) => models::run(&a),
+        Command::Catalogue(a) => catalogue::run(&a),
         Command::Check(a) => check::run(&a),
         Command::Train(a) => train::run(&a, destinations),
         Command::Run(a) => run::run(&a, destinations),

@@ -12,11 +12,12 @@ use clap::Args;
 use super::args::{MachineArgs, ModelArgs, OverwriteArgs, PartialArgs, TrainingEntry, whole};
 use super::destination::Destinations;
 use super::jit::Jit;
-use progress::Drawn;
+pub use progress::Drawn;
 
 #[derive(Args)]
 #[command(after_help = "\
-Data sets: `digits` (1,797 embedded images of 8x8), a folder of IDX files (MNIST and its like, .gz or plain), a folder
+Data sets: `digits` (1,797 embedded images of 8x8), one made from a seed (`mk1`, `mk2`, `add(length: 50)`, `copy`, `erg`,
+`xor_window`, `formulas`), a folder of IDX files (MNIST and its like, .gz or plain), a folder
 with CIFAR-10's binary files, a folder of PNG or JPEG pictures by class, a .npz or .safetensors file with one array per
 input, a .csv file with a header: columns by the names of inputs, the target, and the rest as the input.
 
