@@ -58,8 +58,7 @@ pub fn run(args: &RowArgs, path: &Path, mut lines: Vec<Line>, json: bool) -> Res
 
 /// What a run comes to.
 fn came_to(id: &str, run: &Run, threads: &Threads, options: &CompileOptions) -> Result<Line> {
-    let model =
-        Model::load(run.model, &Settings::default())?.with_options(options.clone()).with_batch_first();
+    let model = Model::load(run.model, &Settings::default())?.with_options(options.clone());
     match run.kind {
         Kind::Parameters(_) => {
             let count = model.instance().parameter_count();
