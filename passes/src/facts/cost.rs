@@ -124,8 +124,9 @@ pub(crate) mod threads {
 /// Operations that are repeated rather than their result stored and read again, at most.
 pub(crate) const REPEATED: usize = 4;
 
-/// An estimate of the work of a block, in vector operations. It says how evenly work is cut into parts, and counts what a vector
-/// unit does; the estimate by which a call is handed out at all, [`cycles`], counts those of all statements. A strip of 9 elements is two operations here, and 9 / 4 cycles there.
+/// The work of a block of statements, in vector operations: by it work is cut into even parts. It counts what a vector unit does;
+/// [`cycles`], by which a call is handed out at all, counts all statements. A strip of 9 elements is two operations here, and
+/// 9 / 4 cycles there.
 pub(crate) fn vector_operations(block: &[Stmt]) -> u64 {
     const FUNCTION: u64 = 12;
     const DIVISION: u64 = 4;

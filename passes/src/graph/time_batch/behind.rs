@@ -15,18 +15,18 @@ pub(super) fn move_behind(graph: &mut Graph, id: NodeId, scan: &Scan) -> Result<
     let table = differences(scan);
     let results = graph.results(id);
     let used: Vec<bool> = results.iter().map(|&result| graph.use_count(result) > 0).collect();
-    let plan = Plan::of(scan, &table, &used);
-    let is_moved = |number: usize| plan.moved.get(scan.body.outputs()[number].value.node);
+    let behind = Behind::of(scan, &table, &used);
+    let is_moved = |number: usize| behind.moved.get(scan.body.outputs()[number].value.node);
     let done: Vec<usize> = (scan.carries..results.len()).filter(|&n| used[n] && *is_moved(n)).collect();
-    if done.is_empty() && plan.sums.is_empty() {
+    if done.is_empty() && behind.sums.is_empty() {
         return Ok(Left::All);
     }
     let operands = graph.node(id).operands.clone();
     let mut body = scan.body.clone();
-    let is_sum = |number: &usize| plan.sums.iter().any(|sum| sum.carry == *number);
+    let is_sum = |number: &usize| behind.sums.iter().any(|sum| sum.carry == *number);
     let kept: Vec<usize> =
         (0..results.len()).filter(|n| !is_sum(n) && (*n < scan.carries || !is_moved(*n))).collect();
-    let stacked = plan.stacked(scan, &table, &kept);
+    let stacked = behind.stacked(scan, &table, &kept);
     stacked.iter().for_each(|&value| new_output(&mut body, "stacked", value));
     let carries = (0..scan.carries).filter(|number| !is_sum(number));
     let selection = Selection {
@@ -48,7 +48,7 @@ pub(super) fn move_behind(graph: &mut Graph, id: NodeId, scan: &Scan) -> Result<
         let value = outer.stacked(graph, outputs(&number))?;
         graph.replace_uses(results[number], value);
     }
-    for sum in &plan.sums {
+    for sum in &behind.sums {
         let value = sum.whole(graph, scan, &mut outer, operands[sum.carry])?;
         graph.replace_uses(results[sum.carry], value);
     }
@@ -57,15 +57,15 @@ pub(super) fn move_behind(graph: &mut Graph, id: NodeId, scan: &Scan) -> Result<
 }
 
 /// What is moved behind a loop.
-struct Plan {
+struct Behind {
     /// Sums that are formed at once.
     sums: Vec<Sum>,
     /// Nodes that are computed at once.
     moved: NodeTable<bool>,
 }
 
-impl Plan {
-    fn of(scan: &Scan, table: &NodeTable<Steps>, used: &[bool]) -> Plan {
+impl Behind {
+    fn of(scan: &Scan, table: &NodeTable<Steps>, used: &[bool]) -> Behind {
         let body = &scan.body;
         let mut sums = sums(scan, table);
         sums.retain(|sum| used[sum.carry]);
@@ -91,7 +91,7 @@ impl Plan {
             let count = sums.len();
             sums.retain(|sum| sum.pays || sum.made_of.iter().all(is_there));
             if sums.len() == count {
-                return Plan { sums, moved };
+                return Behind { sums, moved };
             }
         }
     }
