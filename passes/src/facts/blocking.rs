@@ -33,6 +33,13 @@ pub mod plan {
 
     /// Updates by computed indices that are added one after the other, at most; of more, sums are formed in `f64` and rounded once.
     pub const UPDATES: usize = 256;
+
+    /// Places of a window up to which its sum is one chain, 8 x 8; of more, the pass `pooling` makes reductions and running sums …
+    pub const PLACES: usize = 64;
+    /// … if what is in between has at most so many elements for each one that there is anyway along the axes that windows move
+    /// along, and so many more in any case.
+    pub const BETWEEN: f64 = 64.0;
+    pub const BETWEEN_FEW: f64 = 65_536.0;
 }
 
 /// Lengths that fill vectors of `f32`.

@@ -25,16 +25,10 @@ use brolga_ir::scalar::{Comparison, ScalarOp};
 use brolga_ir::types::MAX_BYTES;
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Tensor, Type, Value};
 
+use crate::facts::blocking::plan::{BETWEEN, BETWEEN_FEW, PLACES};
 use crate::graph::windowed::{Built, Windowed};
 use crate::options::Options;
 use crate::rewrite::rewriter::{Replacement, sweep_for};
-
-/// Places of a window up to which it stays as it is: 8 x 8.
-const MOST_TAPS: usize = 64;
-
-/// Elements on the way, at most, for each one that there is anyway, along the axes that windows move along; and in any case.
-const MOST_ELEMENTS: f64 = 64.0;
-const FEW_ELEMENTS: f64 = 65_536.0;
 
 /// The best of each window, and the position along the axis where it is found first; -1 where a window sees nothing.
 type Winner = Result<[Value; 2], GraphError>;
@@ -81,7 +75,7 @@ fn is_long(axes: &[Along], x: &Type) -> bool {
     let others = (x.elements() / moved) as f64;
     // The positions of winners have eight bytes.
     let can_be = 8.0 * largest * others <= MAX_BYTES as f64;
-    places > MOST_TAPS && largest <= MOST_ELEMENTS * all + FEW_ELEMENTS && can_be
+    places > PLACES && largest <= BETWEEN * all + BETWEEN_FEW && can_be
 }
 
 /// Windows along one axis.
