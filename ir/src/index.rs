@@ -80,14 +80,6 @@ impl Index {
         self.terms.is_empty().then_some(self.constant)
     }
 
-    /// The variable, if the index is just one.
-    pub fn as_var(&self) -> Option<Var> {
-        match (self.constant, self.terms.as_slice()) {
-            (0, [(Atom::Var(var), 1)]) => Some(*var),
-            _ => None,
-        }
-    }
-
     /// Whether the index is just one variable or value.
     fn is_plain(&self) -> bool {
         matches!((self.constant, self.terms.as_slice()), (0, [(Atom::Var(_) | Atom::Value(_), 1)]))

@@ -248,14 +248,6 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Takes a name behind `%`.
-    pub fn percent_name(&mut self, what: &str) -> Result<String, ParseError> {
-        match self.next {
-            Token::Percent(text) => self.unquoted(text),
-            _ => Err(self.unexpected(format_args!("{what} (`%name`)"))),
-        }
-    }
-
     /// Takes a quoted string.
     pub fn string(&mut self, what: &str) -> Result<String, ParseError> {
         match self.next {

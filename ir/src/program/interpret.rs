@@ -22,7 +22,6 @@ use self::execute::execute;
 use self::memory::{Binding, Memory};
 use super::verify::verify_kernel;
 use super::{Arg, Buffer, Call, Kernel, Place, Program, Step};
-use crate::scalar::Scalar;
 use crate::tensor::Tensor;
 use crate::types::DType;
 
@@ -332,9 +331,4 @@ fn bind_one(
             Err(Error::new(format!("has {} elements from {start:?} on, but its argument is {ty}", param.len)))
         }
     }
-}
-
-/// What memory that nothing has written holds, seen through a type; `None` for `bool`, where it is no value.
-pub fn unwritten(dtype: DType) -> Option<Scalar> {
-    memory::decode(dtype, &[memory::UNWRITTEN; 8])
 }
