@@ -34,6 +34,16 @@ pub(crate) struct Position {
     pub(crate) step: u64,
 }
 
+/// A row: a step's or an epoch's, which counts from 1, with the values of the metrics.
+struct Row<'a> {
+    kind: &'a str,
+    epoch: u64,
+    step: u64,
+    train: &'a [f64],
+    validation: &'a [f64],
+    seconds: f64,
+}
+
 impl Log {
     /// Starts a log, or takes up the one of the run that goes on.
     pub(crate) fn open(
@@ -82,7 +92,7 @@ impl Log {
 
     /// Writes the row of a step; `epoch` counts from 1.
     pub(crate) fn step(&mut self, epoch: u64, step: u64, metrics: &[f64], seconds: f64) -> Result<()> {
-        self.row("step", epoch, step, metrics, &[], seconds)
+        self.row(&Row { kind: "step", epoch, step, train: metrics, validation: &[], seconds })
     }
 
     /// Writes the row of an epoch; `epoch` counts from 1.
@@ -94,7 +104,7 @@ impl Log {
         validation: &[f64],
         seconds: f64,
     ) -> Result<()> {
-        self.row("epoch", epoch, step, train, validation, seconds)
+        self.row(&Row { kind: "epoch", epoch, step, train, validation, seconds })
     }
 
     /// Makes all rows durable.
@@ -131,20 +141,13 @@ impl Log {
         Ok(())
     }
 
-    fn row(
-        &mut self,
-        kind: &str,
-        epoch: u64,
-        step: u64,
-        train: &[f64],
-        validation: &[f64],
-        seconds: f64,
-    ) -> Result<()> {
+    fn row(&mut self, row: &Row<'_>) -> Result<()> {
         use std::fmt::Write as _;
         if self.pending.len() > MAX_PENDING {
             self.lost += 1;
             return self.write();
         }
+        let Row { kind, epoch, step, train, validation, seconds } = *row;
         let line = &mut self.pending;
         // Writing to a string cannot fail.
         let _ = write!(line, "{kind},{epoch},{step}");

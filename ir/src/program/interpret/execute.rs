@@ -133,15 +133,9 @@ impl Run<'_> {
             }
             Node::Finish { to, lanes } => self.values[*to] = self.finish(*lanes),
             Node::Tile(tile) => {
-                tile::execute(
-                    tile,
-                    self.code,
-                    self.bindings,
-                    &self.vars,
-                    &self.values,
-                    self.memory,
-                    &mut self.scratch,
-                )?;
+                let panels = [&tile.a, &tile.b, &tile.c];
+                let elements = panels.map(|panel| panel.evaluate(&self.vars, &self.values));
+                tile::execute(tile, elements, self.code, self.bindings, self.memory, &mut self.scratch)?;
             }
         }
         Ok(())

@@ -6,7 +6,6 @@ use super::code::{Code, TileCode};
 use super::error::Error;
 use super::memory::{Binding, Memory};
 use crate::program::{Panel, Tile};
-use crate::scalar::Scalar;
 use crate::types::DType;
 
 /// Working memory, kept between tiles.
@@ -23,18 +22,16 @@ struct Workspace<T> {
     b: Vec<T>,
 }
 
-/// Runs a tile after checking that all of it lies inside its parameters.
+/// Runs a tile, whose panels begin at these elements, after checking that all of it lies inside its parameters.
 pub fn execute(
     code: &TileCode,
+    [a, b, c]: [i64; 3],
     kernel: &Code,
     bindings: &[Binding],
-    vars: &[i64],
-    values: &[Scalar],
     memory: &mut Memory,
     scratch: &mut Scratch,
 ) -> Result<(), Error> {
     let tile = &code.tile;
-    let [a, b, c] = [&code.a, &code.b, &code.c].map(|address| address.evaluate(vars, values));
     if tile.m == 0 || tile.n == 0 {
         return Ok(());
     }

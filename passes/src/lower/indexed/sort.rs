@@ -30,6 +30,13 @@ struct Keyed {
     from: usize,
 }
 
+/// A row as it is read: the parameter that holds its keys, where an element of it lies there, and how many there are.
+struct Row<'a> {
+    keys: usize,
+    at: &'a dyn Fn(&Index) -> Index,
+    extent: usize,
+}
+
 /// Neighbouring runs: where the first of them begins, how far behind it the second one, the lengths of both, and how many
 /// elements of both together are kept.
 struct Pair {
@@ -66,7 +73,8 @@ impl Lines {
     fn by_rank(&self, k: &mut KernelBuilder, order: Order) {
         let (a, b) = (Index::var(k.open_for(self.outer)), Index::var(k.open_for(self.inner)));
         let at = |i: &Index| self.at((&a, &b), i);
-        order.by_rank(k, self.sources[0], &at, self.extent, &mut |k, i, rank| {
+        let row = Row { keys: self.sources[0], at: &at, extent: self.extent };
+        order.by_rank(k, &row, &mut |k, i, rank| {
             let kept = (self.kept < self.extent).then(|| {
                 let end = k.constant(Scalar::I32(self.kept as i32));
                 k.op(ScalarOp::Compare(Comparison::Lt), &[rank, end])
@@ -92,7 +100,8 @@ impl Lines {
         let work = [work(), work()];
         let (a, b) = (Index::var(k.open_grid(self.outer)), Index::var(k.open_grid(self.inner)));
         let at = |i: &Index| self.at((&a, &b), i);
-        let sorted = order.by_merging(k, self.sources[0], &at, (self.extent, self.kept), work);
+        let row = Row { keys: self.sources[0], at: &at, extent: self.extent };
+        let sorted = order.by_merging(k, &row, self.kept, work);
         let i = Index::var(k.open_for(self.kept));
         let from = k.load_now(sorted.from, &i);
         let from = bounded(k, from, self.extent);
@@ -168,15 +177,14 @@ impl Order {
         (before, equal)
     }
 
-    /// Calls `body` for every element of a row, `at` says where, with its position and the one that it goes to.
+    /// Calls `body` for every element of a row, with its position and the one that it goes to.
     fn by_rank(
         self,
         k: &mut KernelBuilder,
-        keys: usize,
-        at: &dyn Fn(&Index) -> Index,
-        extent: usize,
+        row: &Row<'_>,
         body: &mut dyn FnMut(&mut KernelBuilder, &Index, ValueId),
     ) {
+        let Row { keys, at, extent } = *row;
         let i = Index::var(k.open_for(extent));
         let mine = k.load(keys, &at(&i), None);
         let rank = k.declare(DType::I32, Combine::Add, 32);
@@ -196,21 +204,16 @@ impl Order {
         k.close();
     }
 
-    /// The keys of a row of `extent` in order, so many as are `kept`, in one of two places to work in.
-    fn by_merging(
-        self,
-        k: &mut KernelBuilder,
-        keys: usize,
-        at: &dyn Fn(&Index) -> Index,
-        (extent, kept): (usize, usize),
-        work: [Keyed; 2],
-    ) -> Keyed {
+    /// The keys of a row in order, so many as are `kept`, in one of two places to work in.
+    fn by_merging(self, k: &mut KernelBuilder, row: &Row<'_>, kept: usize, work: [Keyed; 2]) -> Keyed {
+        let Row { keys, at, extent } = *row;
         let [mut sorted, mut next] = work;
         let (pieces, rest) = (extent / PIECE, extent % PIECE);
         for (first, length, count) in [(0, PIECE, pieces), (pieces * PIECE, rest, usize::from(rest > 0))] {
             let piece = Index::var(k.open_for(count)).scale(PIECE as i64).plus(first as i64);
             let of_piece = |i: &Index| at(&piece.add(i));
-            self.by_rank(k, keys, &of_piece, length, &mut |k, i, rank| {
+            let row = Row { keys, at: &of_piece, extent: length };
+            self.by_rank(k, &row, &mut |k, i, rank| {
                 let key = k.load(keys, &of_piece(i), None);
                 let from = k.index(&piece.add(i), DType::I32);
                 let to = piece.add(&below(rank, length));

@@ -55,6 +55,12 @@ struct Halves<'a> {
     blocks: Vec<Cut>,
 }
 
+/// What the products read besides A: the sums of its quarters, and the right operands in panels.
+struct Operands {
+    sums: Location,
+    packed: Packed,
+}
+
 impl<'a> Halves<'a> {
     fn of(product: &'a Product<'a>) -> Halves<'a> {
         let (shape, source) = (&product.shape, &product.source);
@@ -99,7 +105,7 @@ impl Lowering<'_> {
         let sums = self.strassen_sums(&halves);
         let packed = self.strassen_panels(&halves);
         for (columns, boxes) in panel_columns(&packed.panels).into_iter().zip(&product.tiling.boxes) {
-            self.strassen_columns(&halves, columns, boxes, (sums, packed));
+            self.strassen_columns(&halves, columns, boxes, &Operands { sums, packed });
         }
     }
 
@@ -170,9 +176,10 @@ impl Lowering<'_> {
         halves: &Halves<'_>,
         (columns, start): (Cut, usize),
         Boxes { chunks, outer, .. }: &Boxes,
-        (sums, packed): (Location, Packed),
+        operands: &Operands,
     ) {
         let Halves { product, rows, terms, .. } = *halves;
+        let Operands { sums, packed } = *operands;
         let (dtype, width) = (product.shape.dtype, columns.width);
         let mut arguments = vec![product.source.location, packed.location, product.target];
         let mut c = product.composer(self.graph);
