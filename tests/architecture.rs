@@ -228,22 +228,20 @@ fn code_generation_chooses_registers_and_instructions_only() {
 /// What files of products read of the table of sizes, beside the one that cuts them: the numeric plan, how much is written out,
 /// whether packing pays, and what a kernel does inside of the pieces that it is given. Of `borders.rs` the tiling asks whether
 /// images are taken together.
-const INSIDE: [(&str, &str); 15] = [
+const INSIDE: [(&str, &str); 13] = [
     ("borders.rs", "borders::{BOX, BOXES, FEWEST, IMAGES, SET}"),
     ("borders.rs", "boxes::ROWS"),
     ("borders.rs", "plan::CHANNELS"),
     ("depthwise.rs", "code"),
-    ("depthwise.rs", "depthwise::REGISTERS"),
     ("dot.rs", "packed"),
     ("image.rs", "code"),
     ("packing.rs", "panels::PACKED_ROWS"),
     ("parts.rs", "plan::{CHAIN, PARTS, PIECES}"),
     ("parts.rs", "weights::DEPTH"),
     ("shape.rs", "code"),
-    ("winograd.rs", "winograd::{FEWEST_BLOCKS, LANES}"),
+    ("winograd.rs", "winograd::LANES"),
     ("winograd/transform.rs", "winograd::LANES"),
     ("winograd/weight_gradient.rs", "winograd::LANES"),
-    ("winograd/weight_gradient.rs", "winograd_weights::{FEWEST_BLOCKS, TILES}"),
 ];
 
 /// Only one file makes a tiling; the others have no size that they could decide by.

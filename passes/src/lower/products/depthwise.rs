@@ -12,9 +12,9 @@ use brolga_ir::scalar::ScalarOp;
 use super::boxes::{Positions, for_each_kind, positions};
 use super::parts::parts;
 use super::product::Product;
+use super::tiling::depthwise_block;
 use super::weight_gradient::sum_of_parts;
 use crate::facts::blocking::code;
-use crate::facts::blocking::depthwise::REGISTERS;
 use crate::facts::blocks::{Cut, blocks_of};
 use crate::facts::windows::{Chunks, Group, Segment, Window};
 use crate::lower::Lowering;
@@ -225,39 +225,6 @@ fn runs(group: &Group, block: usize) -> Vec<Run> {
     runs
 }
 
-/// The inputs under so many neighbouring positions of a segment, each once.
-fn inputs(segment: &Segment, count: usize) -> usize {
-    let mut inputs: Vec<i64> = (0..count as i64)
-        .flat_map(|p| (0..segment.taps as i64).map(move |t| p * segment.source_step + t * segment.source_tap))
-        .collect();
-    inputs.sort_unstable();
-    inputs.dedup();
-    inputs.len()
-}
-
-/// Positions of two segments, of rows and along them, that are computed together: those that find room in registers and
-/// take the fewest loads. The more rows, the less often the image is read again; weights are loaded for each row.
-fn block_of(rows: Option<&Segment>, along: &Segment) -> (usize, usize) {
-    let mut best = ((1, 1), f64::INFINITY);
-    let taps = rows.map_or(1, |rows| rows.taps);
-    // Rows in the order of their inputs have their taps in the order of the sum.
-    let most = rows.filter(|rows| rows.source_tap > 0).map_or(1, |rows| rows.count.min(REGISTERS));
-    for many in 1..=most {
-        for count in 1..=REGISTERS / 2 {
-            let (down, across) = (rows.map_or(1, |rows| inputs(rows, many)), inputs(along, count));
-            if across + 1 + many * count > REGISTERS {
-                break;
-            }
-            let loads = down * across + many * taps * along.taps;
-            let each = loads as f64 / (many * count) as f64;
-            if each < best.1 {
-                best = ((many, count), each);
-            }
-        }
-    }
-    best.0
-}
-
 /// A segment as blocks of so many of its positions, and a smaller one of what is left over.
 fn blocks(segment: Segment, many: usize) -> impl Iterator<Item = (Segment, usize)> {
     blocks_of(segment.count, many).into_iter().map(move |Cut { first, width: many, count }| {
@@ -289,7 +256,7 @@ impl GridPoint<'_> {
         // The images are no rows.
         let row = chosen.last().copied().filter(|_| chosen.len() > 1);
         let Some(along) = group.segments.iter().max_by_key(|s| s.count) else { return };
-        let (many, count) = block_of(row.as_ref(), along);
+        let (many, count) = depthwise_block(row.as_ref(), along);
         let runs = runs(group, count);
         let Some(row) = row else {
             return runs.iter().for_each(|run| self.run(c, chosen, 1, run));
@@ -453,23 +420,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn blocks_fit_the_registers() {
-        let segment = |kernel: usize, stride: usize| {
-            let window =
-                Window { kernel, stride: stride as i64, input: 56 * stride + kernel, ..Window::identity(56) };
-            window.segments(0, 56)[0]
-        };
-        let both = |kernel, stride| block_of(Some(&segment(kernel, stride)), &segment(kernel, stride));
-        assert_eq!(both(3, 1), (2, 3));
-        assert_eq!(both(3, 2), (1, 3));
-        assert_eq!(both(5, 1), (1, 3));
-        assert_eq!(both(31, 1), (1, 1));
-        assert_eq!(block_of(None, &segment(3, 1)), (1, 4));
-        let single = Segment { count: 1, ..segment(3, 1) };
-        assert_eq!(block_of(Some(&single), &segment(3, 1)), (1, 4));
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::facts::blocking::{
 use crate::facts::blocks::{blocks_of, channel_block, column_block};
 use crate::facts::cost::threads::EVEN;
 use crate::facts::expansion::Pair;
-use crate::facts::windows::{Chunks, Window};
+use crate::facts::windows::{Chunks, Segment, Window};
 use crate::tuning::{Outer, Tuning};
 
 /// The pieces of a product. They change no bit: rows and columns are different elements, and a chain that goes through memory
@@ -350,6 +350,56 @@ fn even_block(extent: usize, block: usize) -> usize {
     best.unwrap_or(block)
 }
 
+/// Rows of tiles that a grid point transforms of an image, for the gradient of weights by Winograd's algorithm, of so many tiles in
+/// a row.
+pub(super) fn transformed_rows(across: usize) -> usize {
+    (winograd_weights::TILES / across).max(1)
+}
+
+/// Whether there are enough blocks of output channels to share: each is then computed where its weights are transformed.
+pub(super) fn shares_columns(blocks: usize) -> bool {
+    blocks >= winograd::FEWEST_BLOCKS
+}
+
+/// The same for the gradient of weights: each is then finished by the point of the grid that sums it.
+pub(super) fn shares_columns_of_weights(blocks: usize) -> bool {
+    blocks >= winograd_weights::FEWEST_BLOCKS
+}
+
+/// The inputs under so many neighbouring positions of a segment, each once.
+fn inputs(segment: &Segment, count: usize) -> usize {
+    let mut inputs: Vec<i64> = (0..count as i64)
+        .flat_map(|p| (0..segment.taps as i64).map(move |t| p * segment.source_step + t * segment.source_tap))
+        .collect();
+    inputs.sort_unstable();
+    inputs.dedup();
+    inputs.len()
+}
+
+/// What a box of a depthwise convolution computes at once of two segments: rows, and positions along them. They are those that find
+/// room in registers and take the fewest loads. The more rows, the less often the image is read again; weights are loaded for
+/// each row.
+pub(super) fn depthwise_block(rows: Option<&Segment>, along: &Segment) -> (usize, usize) {
+    let mut best = ((1, 1), f64::INFINITY);
+    let taps = rows.map_or(1, |rows| rows.taps);
+    // Rows in the order of their inputs have their taps in the order of the sum.
+    let most = rows.filter(|rows| rows.source_tap > 0).map_or(1, |rows| rows.count.min(depthwise::REGISTERS));
+    for many in 1..=most {
+        for count in 1..=depthwise::REGISTERS / 2 {
+            let (down, across) = (rows.map_or(1, |rows| inputs(rows, many)), inputs(along, count));
+            if across + 1 + many * count > depthwise::REGISTERS {
+                break;
+            }
+            let loads = down * across + many * taps * along.taps;
+            let each = loads as f64 / (many * count) as f64;
+            if each < best.1 {
+                best = ((many, count), each);
+            }
+        }
+    }
+    best.0
+}
+
 #[cfg(test)]
 mod tests {
     use brolga_ir::DType;
@@ -413,6 +463,23 @@ mod tests {
             assert_eq!(lengths(chosen), [1, 2, 14], "{method:?}");
             assert_ne!(lengths(Tuning::default()), [1, 2, 14], "{method:?}");
         }
+    }
+
+    #[test]
+    fn sums_of_depthwise_boxes_fit_the_registers() {
+        let segment = |kernel: usize, stride: usize| {
+            let window =
+                Window { kernel, stride: stride as i64, input: 56 * stride + kernel, ..Window::identity(56) };
+            window.segments(0, 56)[0]
+        };
+        let both = |kernel, stride| depthwise_block(Some(&segment(kernel, stride)), &segment(kernel, stride));
+        assert_eq!(both(3, 1), (2, 3));
+        assert_eq!(both(3, 2), (1, 3));
+        assert_eq!(both(5, 1), (1, 3));
+        assert_eq!(both(31, 1), (1, 1));
+        assert_eq!(depthwise_block(None, &segment(3, 1)), (1, 4));
+        let single = Segment { count: 1, ..segment(3, 1) };
+        assert_eq!(depthwise_block(Some(&single), &segment(3, 1)), (1, 4));
     }
 
     #[test]

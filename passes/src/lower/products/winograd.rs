@@ -33,7 +33,8 @@ use super::epilogue::RESULT;
 use super::method::Filter;
 use super::packing::{PANELS, Packed, Packing, WEIGHTS};
 use super::product::Product;
-use crate::facts::blocking::winograd::{FEWEST_BLOCKS, LANES};
+use super::tiling::shares_columns;
+use crate::facts::blocking::winograd::LANES;
 use crate::facts::blocks::{Cut, blocks_of, panel_columns, starting};
 use crate::facts::windows::Group;
 use crate::lower::kernel::KernelBuilder;
@@ -268,7 +269,7 @@ impl Lowering<'_> {
         let ty = Type::new(product.shape.dtype, [tiled.boxes(), tiled.transformed()]);
         let transformed = self.arena(&name, ty);
         self.transform_input(tiled, transformed);
-        let enough = matches!(*tiled.blocks, [(cut, _)] if cut.count >= FEWEST_BLOCKS);
+        let enough = matches!(*tiled.blocks, [(cut, _)] if shares_columns(cut.count));
         let inside = enough && self.uses(product.weights.access.location) == 1;
         let packed = (!inside).then(|| self.transform_weights(tiled));
         for &columns in &tiled.blocks {

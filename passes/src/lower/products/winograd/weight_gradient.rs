@@ -20,11 +20,10 @@ use super::super::image::Image;
 use super::super::method::Filter;
 use super::super::product::Product;
 use super::super::shape::Shape;
-use super::super::tiling::Tiling;
+use super::super::tiling::{Tiling, shares_columns_of_weights, transformed_rows};
 use super::lanes::Lane;
 use super::transform::{Params, Side, Target, TileBox, Tiles, apart};
 use crate::facts::blocking::winograd::LANES;
-use crate::facts::blocking::winograd_weights::{FEWEST_BLOCKS, TILES};
 use crate::facts::blocks::{Cut, blocks_of, count, starting};
 use crate::facts::windows::{Segment, Window, balanced};
 use crate::lower::kernel::KernelBuilder;
@@ -157,7 +156,7 @@ impl Lowering<'_> {
         });
         let single = largest.images == batch && largest.rows.1 == sizes.down && sizes.tiles(whole) > 0;
         let all = Transposed { asked, sizes, images };
-        if single && count(&all.sizes.columns) >= FEWEST_BLOCKS {
+        if single && shares_columns_of_weights(count(&all.sizes.columns)) {
             self.transform(&all, &operands, whole);
             return self.multiply_and_finish(&all, whole);
         }
@@ -243,7 +242,7 @@ impl Lowering<'_> {
             across: sizes.across,
             chunks: vec![
                 Window::identity(piece.images).chunks(1),
-                rows.chunks((TILES / sizes.across).max(1)),
+                rows.chunks(transformed_rows(sizes.across)),
             ],
         };
         let mut start = 0;
