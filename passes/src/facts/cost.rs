@@ -11,13 +11,17 @@
 //! | `parallelise`, `separate`, `join`, lowering's boxes | parts for threads: how large, how many | [`vector_operations`], [`threads`] |
 //! | `parallelise` | whether a call, and a run, have enough to do for several threads | [`cycles`], [`threads`] |
 //! | `fuse` | what is computed again rather than stored, and when rows are too few | [`REPEATED`], [`threads`] |
+//! | `hoist` | whether what a loop captures is computed again or stored | [`of_node`] |
 //! | `rematerialise` | time of a call | [`nanoseconds`] |
 //! | code generation | how registers are given to a tile, and nothing else | [`work::point`] |
 //!
 //! Numbers that only say into which pieces work is cut stand in [`blocking`](super::blocking).
 
+use brolga_ir::definition::{Definition, Element};
+use brolga_ir::ops::Op;
 use brolga_ir::program::{Expr, Kernel, Stmt, work};
 use brolga_ir::scalar::ScalarOp;
+use brolga_ir::{Graph, NodeId};
 
 /// Elements of `f32` in a vector.
 pub(crate) const LANES: usize = 8;
@@ -123,6 +127,31 @@ pub(crate) mod threads {
 
 /// Operations that are repeated rather than their result stored and read again, at most.
 pub(crate) const REPEATED: usize = 4;
+
+/// What a node of a graph costs for each element, where it is computed.
+pub(crate) enum OfNode {
+    /// Index maps, positions, constants: what reads them looks elsewhere.
+    Nothing,
+    /// Something for each element.
+    Elements,
+    /// Many terms for each element, or loops of its own.
+    Terms,
+}
+
+/// The kind of work that a node is.
+pub(crate) fn of_node(graph: &Graph, id: NodeId) -> OfNode {
+    let node = graph.node(id);
+    let definitions = node.op.get().definition(&graph.operand_types(id), &node.types);
+    let of = |definition: &Definition| match definition {
+        Definition::Element(Element::Operand(..) | Element::Constant(_) | Element::Index(..)) => {
+            OfNode::Nothing
+        }
+        Definition::Element(_) | Definition::Pieces(_) => OfNode::Elements,
+        Definition::Loops if matches!(node.op, Op::Constant(_)) => OfNode::Nothing,
+        Definition::Reduce { .. } | Definition::Loops => OfNode::Terms,
+    };
+    definitions.first().map_or(OfNode::Nothing, of)
+}
 
 /// The work of a block of statements, in vector operations: by it work is cut into even parts. It counts what a vector unit does;
 /// [`cycles`], by which a call is handed out at all, counts all statements. A strip of 9 elements is two operations here, and

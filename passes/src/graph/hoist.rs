@@ -14,11 +14,11 @@
 //! compute both; and nothing out of a body that holds derivatives, which `grad` removes first. Exact. Linear, for each level of
 //! loops in loops.
 
-use brolga_ir::definition::{Definition, Element};
 use brolga_ir::ops::{Op, RegionOp};
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Value};
 use rustc_hash::FxHashMap;
 
+use crate::facts::cost::{OfNode, of_node};
 use crate::facts::table::{NodeTable, ValueTable};
 use crate::options::Options;
 use crate::rewrite::interface::{Interface, new_parameter};
@@ -151,10 +151,10 @@ impl Fixed<'_> {
             let elements: usize = node.types.iter().map(|ty| ty.elements()).fold(0, usize::saturating_add);
             let made_of = node.operands.iter().map(|operand| *sources.get(operand.node));
             let made_of = made_of.fold(0, usize::saturating_add);
-            let worth = match cost(region, id) {
-                Cost::Nothing => false,
-                Cost::Elements => elements <= made_of,
-                Cost::Terms => true,
+            let worth = match of_node(region, id) {
+                OfNode::Nothing => false,
+                OfNode::Elements => elements <= made_of,
+                OfNode::Terms => true,
             };
             found.worth.set(id, worth);
             sources.set(id, if worth { elements } else { made_of.min(elements) });
@@ -187,28 +187,4 @@ impl Fixed<'_> {
         }
         moved
     }
-}
-
-/// What a node costs where it is computed.
-enum Cost {
-    /// Index maps, positions, constants: what reads them looks elsewhere.
-    Nothing,
-    /// Something for each element.
-    Elements,
-    /// Many terms for each element, or loops of its own.
-    Terms,
-}
-
-fn cost(region: &Graph, id: NodeId) -> Cost {
-    let node = region.node(id);
-    let definitions = node.op.get().definition(&region.operand_types(id), &node.types);
-    let of = |definition: &Definition| match definition {
-        Definition::Element(Element::Operand(..) | Element::Constant(_) | Element::Index(..)) => {
-            Cost::Nothing
-        }
-        Definition::Element(_) | Definition::Pieces(_) => Cost::Elements,
-        Definition::Loops if matches!(node.op, Op::Constant(_)) => Cost::Nothing,
-        Definition::Reduce { .. } | Definition::Loops => Cost::Terms,
-    };
-    definitions.first().map_or(Cost::Nothing, of)
 }
