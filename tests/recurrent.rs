@@ -7,7 +7,7 @@ use std::sync::Arc;
 use brolga::ir::interpret::interpret;
 use brolga::ir::ops::Role;
 use brolga::passes::{Manager, Options, pipelines};
-use brolga::runtime::{Executable, Instance};
+use brolga::runtime::{DType, Executable, Instance};
 use brolga::{CompileOptions, Model, Settings, State, TargetCpu, Tensor, Threads};
 
 use crate::fuzz::values::from_runtime;
@@ -216,6 +216,100 @@ fn a_sample_has_the_same_bits_in_any_batch() {
 }
 
 /// Elman's network learns a sequence in which the next symbol depends on the one before the last.
+/// What stands behind the end of a row changes nothing: neither what a loop gives nor what is learned, NaN included.
+#[test]
+fn nothing_is_looked_at_behind_the_end_of_a_row() {
+    // Units without lengths see all.
+    let with_lengths =
+        BODIES.iter().filter(|(name, body)| body.contains("lengths") && *name != "gated units");
+    let mut count = 0;
+    for (name, body) in with_lengths {
+        let model = model(body, 3, 1, TargetCpu::Native);
+        let executable = model.compile("train").unwrap_or_else(|e| panic!("{e}"));
+        let learned = |padding: f32| {
+            let mut inputs = given(&executable, &[0, 1, 2]);
+            let at = executable.manifest().inputs.iter().position(|input| input.name == "x").unwrap();
+            // Rows have 7, 0 and 4 steps of 5 numbers.
+            for place in (35..70).chain(2 * 35 + 4 * 5..3 * 35) {
+                inputs[at].as_mut_slice::<f32>().unwrap()[place] = padding;
+            }
+            let mut state = model.initial_state(5).unwrap();
+            let outputs = executable.manifest().outputs.iter();
+            let mut outputs: Vec<Tensor> =
+                outputs.map(|o| Tensor::zeros(o.dtype, &o.dims).unwrap()).collect();
+            let mut instance = Instance::bind(executable.clone(), &state, &Threads::new(1).unwrap()).unwrap();
+            instance.run_tensors(&mut state, &inputs, &mut outputs).unwrap();
+            let values: Vec<Vec<u8>> =
+                state.slots().iter().map(|slot| slot.tensor().bytes().to_vec()).collect();
+            (outputs[0].as_slice::<f32>().unwrap()[0], values)
+        };
+        let expected = learned(0.0);
+        assert!(expected.0.is_finite(), "{name}");
+        // The second layer sees the series itself in neither of the two.
+        for padding in [1.0, 1e30, f32::INFINITY, f32::NAN] {
+            assert_eq!(learned(padding), expected, "{name}: {padding}");
+        }
+        count += 1;
+    }
+    assert!(count >= 3);
+}
+
+/// A row that has ended keeps a carry that the body could not go on from: neither values nor gradients are of that.
+#[test]
+fn ended_rows_do_not_come_into_gradients() {
+    for until in ["h >= 4", "all(h >= 4)"] {
+        let text = format!(
+            "Model(
+                inputs: {{ \"x\": \"f32[2]\" }},
+                body: [Parameter(name: \"w\", dims: [], init: Ones), Let(\"w\", \"it\"), Scan(name: \"s\", times: 9, until: \"{until}\", body: [
+                    Carry(\"h\", \"x\"), Let(\"h\", \"prev.h + w * sqrt(4 - prev.h) + 0.1\"),
+                ])],
+                entries: {{
+                    \"infer\": Infer(outputs: {{ \"h\": \"s.last.h\", \"steps\": \"s.steps\" }}),
+                    \"train\": Train(loss: \"sum(s.last.h)\", optimizer: Sgd(lr: 0.001)),
+                }},
+            )"
+        );
+        let model =
+            Model::from_text("loop", &text, &Settings::default()).unwrap_or_else(|e| panic!("{text}\n{e}"));
+        let executable = model.compile("train").unwrap();
+        let mut state = model.initial_state(5).unwrap();
+        let mut outputs = [Tensor::zeros(DType::F32, &[]).unwrap()];
+        let mut instance = Instance::bind(executable, &state, &Threads::new(1).unwrap()).unwrap();
+        let x = Tensor::from_slice(&[2], &[2.5f32, 2.5]).unwrap();
+        instance.run_tensors(&mut state, &[x], &mut outputs).unwrap();
+        let w = state.slots()[0].tensor().as_slice::<f32>().unwrap()[0];
+        assert!(w.is_finite() && w != 1.0, "{until}: {w}");
+    }
+}
+
+/// Going backwards, rows begin at their own ends: a step that no row takes is none, so the loop does not end there.
+#[test]
+fn a_step_that_no_row_takes_ends_nothing() {
+    let text = "Model(
+        inputs: { \"x\": \"f32[2, 7]\", \"n\": \"i32[2]\" },
+        body: [Scan(name: \"s\", reverse: true, lengths: \"n\", until: \"all(h > 0)\", body: [
+            Carry(\"h\", \"zeros([2])\"), Let(\"h\", \"prev.h + 1\"),
+        ])],
+        entries: { \"infer\": Infer(outputs: { \"h\": \"s.last.h\", \"steps\": \"s.steps\" }) },
+    )";
+    let model = Model::from_text("loop", text, &Settings::default()).unwrap_or_else(|e| panic!("{e}"));
+    let executable = model.compile("infer").unwrap();
+    let inputs = executable.manifest().inputs.iter().map(|input| match input.name.as_str() {
+        "n" => Tensor::from_slice(&[2], &[3i32, 1]).unwrap(),
+        _ => Tensor::zeros(input.dtype, &input.dims).unwrap(),
+    });
+    let inputs: Vec<Tensor> = inputs.collect();
+    let outputs = executable.manifest().outputs.iter();
+    let mut outputs: Vec<Tensor> = outputs.map(|o| Tensor::zeros(o.dtype, &o.dims).unwrap()).collect();
+    let mut state = model.initial_state(5).unwrap();
+    let mut instance = Instance::bind(executable, &state, &Threads::new(1).unwrap()).unwrap();
+    instance.run_tensors(&mut state, &inputs, &mut outputs).unwrap();
+    // The first row begins at its position 2, and ends there with all others.
+    assert_eq!(outputs[0].as_slice::<f32>().unwrap(), [1.0, 0.0]);
+    assert_eq!(outputs[1].as_slice::<i32>().unwrap(), [1]);
+}
+
 #[test]
 fn a_recurrent_network_learns() {
     let text = "Model(

@@ -1,5 +1,6 @@
 //! Rows that have steps of their own number, and cells that keep their state.
 
+use brolga_ir::DType;
 use brolga_ir::scalar::Comparison;
 
 use super::open::{NamedCarry, Next};
@@ -19,13 +20,25 @@ impl Builder<'_> {
         Ok((ops.b.compare(Comparison::Lt, position, lengths)?, dims[0]))
     }
 
-    /// The value where a `bool[rows]`, or a `bool[]`, holds; else the other one.
+    /// The value where a condition on its first axes holds, such as a `bool[rows]` or a `bool[]`; else the other one.
     pub(in crate::graph) fn where_rows(&mut self, rows: Tensor, value: Tensor, otherwise: Tensor) -> Built {
         let b = &mut self.ops().b;
         let dims = b.dims(value);
         let axes: Vec<usize> = (0..b.ty(rows).rank()).collect();
         let condition = b.broadcast(rows, &dims, &axes)?;
         Ok(b.select(condition, value, otherwise)?)
+    }
+
+    /// A sequence, `[steps, rows, ...]`, with zeros behind the end of each row, where `lengths` is `i32[rows]`. What stands there is
+    /// not looked at: a NaN would come into gradients, as 0 times what it makes of others.
+    pub(in crate::graph) fn zero_behind_rows(&mut self, sequence: Tensor, lengths: Tensor) -> Built {
+        let mut ops = self.ops();
+        let dims = ops.dims(sequence)[..2].to_vec();
+        let positions = ops.b.iota(DType::I32, &dims, 0)?;
+        let lengths = ops.b.broadcast(lengths, &dims, &[1])?;
+        let within = ops.b.compare(Comparison::Lt, positions, lengths)?;
+        let zeros = ops.b.zeros_like(sequence)?;
+        self.where_rows(within, sequence, zeros)
     }
 
     /// What a cell keeps from step to step: a carry of the innermost loop under the cell's path, which ends with the loop's rows as

@@ -164,6 +164,8 @@ impl Builder<'_> {
     /// Closes the loop, and gives names and the current value what they are behind it.
     fn close(&mut self, walk: &Walk, carries: Vec<Becomes>, alive: Alive, result: Val) -> Built<()> {
         let mut asked = Asked::default();
+        let numbers: Vec<usize> = carries.iter().map(|(_, (number, _))| *number).collect();
+        self.begin_again_where_ended(&numbers, alive)?;
         for (path, (number, next)) in carries {
             let Some(open) = self.loops.innermost() else { continue };
             let before = open.carries[number].before;

@@ -93,8 +93,11 @@ impl Builder<'_> {
                 b.elementwise(ScalarOp::And, &[within, running])?
             }
         };
-        // A row that has not begun, going backwards, does not end.
-        let counts = if ty.rank() == 0 { running } else { alive };
+        // A row that has not begun, going backwards, does not end; nor do all in a step that no row takes.
+        let counts = match within {
+            Some(_) if ty.rank() == 0 => b.reduce(Combine::Or, alive, &[0])?,
+            _ => alive,
+        };
         let ends = b.elementwise(ScalarOp::And, &[counts, until])?;
         let next = b.elementwise(ScalarOp::Or, &[ended, ends])?;
         self.carry_on(ended, next);
@@ -102,6 +105,26 @@ impl Builder<'_> {
             (Some((_, rows)), _) | (None, &[rows]) => Alive::Rows(alive, rows),
             _ => Alive::Whole(alive),
         })
+    }
+
+    /// What steps compute of carries, they compute of the start where they do not count. What a row kept may be outside of the
+    /// domain of what the body computes, as 4.1 of `sqrt(4 - prev.h)`: that is not looked at, but would come into gradients.
+    pub(super) fn begin_again_where_ended(&mut self, carries: &[usize], alive: Alive) -> Built<()> {
+        if let Alive::Always = alive {
+            return Ok(());
+        }
+        for number in carries {
+            let Some(open) = self.loops.innermost() else { continue };
+            let (before, start) = (open.carries[*number].before, open.carries[*number].start);
+            let users = self.graph.graph.users(before.node);
+            let from = self.where_alive(alive, before, start)?;
+            for user in users {
+                let operands = self.graph.graph.node(user).operands.clone();
+                let places = (0..operands.len()).filter(|place| operands[*place] == before);
+                places.for_each(|place| self.graph.graph.set_operand(user, place, from));
+            }
+        }
+        Ok(())
     }
 
     /// The value where the step counts, else the other one.

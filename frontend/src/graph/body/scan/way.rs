@@ -78,7 +78,28 @@ impl Builder<'_> {
             Some(lengths) => Some(lengths?),
             None => None,
         };
+        let sequences = match lengths {
+            Some(lengths) => self.within_their_rows(sequences, lengths, span)?,
+            None => sequences,
+        };
         Some(Way { length, axis: axis?, sequences, reverse: reverse?, lengths })
+    }
+
+    /// The sequences, of which those that have the rows hold zeros behind the end of each.
+    fn within_their_rows(
+        &mut self,
+        sequences: Vec<Turned>,
+        lengths: Tensor,
+        span: Span,
+    ) -> Option<Vec<Turned>> {
+        let rows = self.ops().dims(lengths)[0];
+        let mut within = Vec::new();
+        for (name, sequence) in sequences {
+            let has_rows = self.ops().dims(sequence).get(1) == Some(&rows);
+            let found = if has_rows { self.zero_behind_rows(sequence, lengths) } else { Ok(sequence) };
+            within.push((name, found.map_err(|fault| self.fail(fault, span)).ok()?));
+        }
+        Some(within)
     }
 
     /// The sequences that a loop goes over: those of `over`, or without `times` the current value.

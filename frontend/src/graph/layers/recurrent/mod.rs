@@ -95,6 +95,9 @@ fn layers(builder: &mut Builder, x: Tensor, args: &Args, unit: Unit) -> Built {
     }
     // Steps first.
     let mut x = builder.ops().transpose(x, &[1, 0, 2])?;
+    if let Some(lengths) = run.lengths {
+        x = builder.zero_behind_rows(x, lengths)?;
+    }
     for layer in 0..count {
         if layer > 0 && dropout > 0.0 {
             x = dropped(builder, x, dropout)?;
