@@ -103,15 +103,14 @@ fn trained(
     Ok((*value, data::known(&source, &fields)?))
 }
 
-/// What the inputs of an entry point take of a sample, whose axis comes first.
+/// What the inputs of an entry point take of a sample.
 fn fields(manifest: &Manifest) -> Vec<Field> {
-    let inputs = manifest.inputs.iter();
     let field = |input: &runtime::Input| Field {
         name: input.name.clone(),
         dtype: input.dtype,
-        dims: input.dims.get(1..).unwrap_or(&[]).to_vec(),
+        dims: input.dims_of_one(),
     };
-    inputs.map(field).collect()
+    manifest.inputs.iter().map(field).collect()
 }
 
 /// A bar on a terminal; else a line for each epoch.
