@@ -115,6 +115,13 @@ fn mistakes_say_what_is_right() {
         ("cast(v, 'f16')", "'f32', 'f64', 'i32', 'i64', 'u8', 'bool'"),
         ("zeros([-1])", "a size of -1 is not from 0"),
         ("top_k(v, 5)", "k is 5, but axis 0 has 4 elements"),
+        ("scatter(v, 4, 1)", "the index 4 is outside of axis 0 of f32[4]"),
+        ("scatter(x, 0, v[:3])", "cannot be repeated to [3, 4]"),
+        ("scatter(x, [i, i, i], 1, axis=1)", "there are indices into 3 axes from axis 1 on of f32[2, 3, 4]"),
+        ("put(d, 0, true, mode='add')", "truth values can be set only"),
+        ("slice(v, 3, 2)", "they begin at 0 to 2"),
+        ("slice(v, 0, 5)", "axis 0 of f32[4] has no 5 elements"),
+        ("update_slice(x, v, 0)", "f32[4] must have the extents of f32[2, 3, 4] but for axis 0"),
         ("where(v, 1, 2)", "a condition is made of truth values"),
         ("where(c, v, w)", "cannot be combined elementwise"),
     ] {

@@ -329,6 +329,7 @@ fn tensors(owner: &str, name: &str) -> Option<&'static [&'static str]> {
         (_, "label") => &["label", "label", "softmax(float(it))"],
         (_, "indices") | ("one_hot", "x") => &["label", "argmax(it)", "positions(label)"],
         (_, "variance") => &["it * it + 1", "0.5"],
+        ("slice" | "update_slice", "start") => &["0", "label[0]", "sum(label)"],
         (_, "low" | "high") => &["0", "0.5", "1", "2"],
         (
             _,

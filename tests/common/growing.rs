@@ -99,6 +99,7 @@ pub const WINDOWS: &[(&str, &str, &str)] = &[
     ("MaxPool2d", "MaxPool2d([$n, 8])", "f32[2, 3, $n, 8]"),
     ("MaxPool2d", "MaxPool2d(kernel: [$h, 5], stride: [2, 1])", "f32[2, 3, $n, 9]"),
     ("MaxPool3d", "MaxPool3d([2, $n, 2])", "f32[1, 2, 4, $n, 4]"),
+    ("slice", "Expr(\"slice(it, cast(sum(it), 'i32'), $h)\")", "f32[$n, 3]"),
     ("AvgPool1d", "AvgPool1d($n)", "f32[2, 3, $n]"),
     ("AvgPool1d", "AvgPool1d($q)", "f32[2, 3, $n]"),
     ("AvgPool1d", "AvgPool1d(kernel: $h, stride: 1, padding: $q)", "f32[2, 3, $n]"),

@@ -86,17 +86,23 @@ fn scatter(builder: &mut Builder, args: &Args) -> Built<Val> {
             let indices = whole(builder, args, "indices", "indices")?;
             let mut ops = builder.ops();
             let ty = ops.ty(x);
-            (ops.checked_indices(&ty, axis, indices)?, 1)
+            let checked = ops.checked_indices(&ty, axis, indices);
+            (checked.map_err(|fault| fault.at(args.place("indices").unwrap_or_default()))?, 1)
         }
     };
     let mut ops = builder.ops();
     let (before, behind) = (&dims[..axis], &dims[axis + indexed..]);
     let extent: usize = dims[axis..axis + indexed].iter().product();
     let updates = [before, &ops.dims(indices), behind].concat();
-    let y = ops.broadcast_to(y, &updates)?;
+    let y = repeated(&mut ops, args, y, &updates)?;
     let flat = ops.reshape(x, &[before, &[extent], behind].concat())?;
     let new = ops.b.scatter(flat, indices, y, axis, mode)?;
     tensor_value(ops.reshape(new, &dims))
+}
+
+/// `y`, repeated to the extents of what is put.
+fn repeated(ops: &mut Ops, args: &Args, y: Tensor, dims: &[usize]) -> Built {
+    ops.broadcast_to(y, dims).map_err(|fault| fault.at(args.place("y").unwrap_or_default()))
 }
 
 /// Indices into several neighbouring axes as one into all of them; -1, which is nowhere, where one is outside.
@@ -146,7 +152,7 @@ fn put(builder: &mut Builder, args: &Args) -> Built<Val> {
     if !several {
         given.remove(axis);
     }
-    let y = ops.broadcast_to(y, &given)?;
+    let y = repeated(&mut ops, args, y, &given)?;
     let y = ops.reshape(y, &dims)?;
     Ok(Val::Tensor(ops.b.scatter_along(x, indices, y, axis, mode)?))
 }
