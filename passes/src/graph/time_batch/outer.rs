@@ -88,6 +88,11 @@ impl<'g> Outer<'g> {
         Outer { region: &scan.body, steps: scan.length, table, known, same }
     }
 
+    /// How each node of the body differs between steps.
+    pub fn table(&self) -> &'g NodeTable<Steps> {
+        self.table
+    }
+
     /// Says what the values of all steps are, stacked.
     pub fn know(&mut self, value: Value, stacked: Value) {
         self.known.insert(value, Outside::Steps(stacked));

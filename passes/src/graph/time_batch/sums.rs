@@ -49,6 +49,49 @@ fn sum(scan: &Scan, table: &NodeTable<Steps>, carry: usize) -> Option<Sum> {
     sum.take(body, table).then_some(sum)
 }
 
+/// How a value is summed over all steps.
+enum Part<'g> {
+    /// It is linear in its operands: their sums are.
+    Expression,
+    /// A product: time is one more contracted axis.
+    Dot(&'g Dot),
+    /// A gradient of weights: images of all steps are one batch.
+    Conv,
+    /// A sum by indices, beginning with zeros: rows of all steps are added.
+    Scatter,
+    /// A sum along these axes: time is one more.
+    Reduce(&'g [usize]),
+    /// Anything else that differs between steps: its values are stacked and added.
+    Term,
+    /// It is the same in all steps.
+    Same,
+}
+
+/// The one place that says so: what is stacked and what is built of it go by the same.
+fn part<'g>(body: &'g Graph, table: &NodeTable<Steps>, value: Value) -> Part<'g> {
+    let node = body.node(value.node);
+    let differs = |position: usize| *table.get(node.operands[position].node) != Steps::Same;
+    match &node.op {
+        Op::Elementwise(Elementwise { op: ScalarOp::Add | ScalarOp::Sub | ScalarOp::Neg })
+        | Op::Transpose(_)
+        | Op::Reshape(_) => Part::Expression,
+        Op::Dot(dot) if body.choice(value.node) == Choice::default() && differs(0) && differs(1) => {
+            Part::Dot(dot)
+        }
+        Op::Conv(Conv { form: ConvForm::WeightGradient { .. }, .. }) if differs(0) && differs(1) => {
+            Part::Conv
+        }
+        Op::Scatter(Scatter { axis: 0, mode: ScatterMode::Add })
+            if is_zero(body, node.operands[0]) && differs(1) && differs(2) =>
+        {
+            Part::Scatter
+        }
+        Op::Reduce(Reduce { combine: Combine::Add, axes }) if differs(0) => Part::Reduce(axes),
+        _ if *table.get(value.node) != Steps::Same => Part::Term,
+        _ => Part::Same,
+    }
+}
+
 impl Sum {
     /// Finds what the whole sum is made of; false if it cannot be formed at once.
     fn take(&mut self, body: &Graph, table: &NodeTable<Steps>) -> bool {
@@ -59,31 +102,20 @@ impl Sum {
             if count > MOST_TERMS {
                 return false;
             }
-            let node = body.node(value.node);
-            let differs = |position: usize| *table.get(node.operands[position].node) != Steps::Same;
-            match &node.op {
-                Op::Elementwise(Elementwise { op: ScalarOp::Add | ScalarOp::Sub | ScalarOp::Neg })
-                | Op::Transpose(_)
-                | Op::Reshape(_) => open.extend(node.operands.iter().copied()),
-                Op::Dot(_) if body.choice(value.node) == Choice::default() && differs(0) && differs(1) => {
-                    self.made_of.extend(node.operands.iter().copied());
+            let operands = &body.node(value.node).operands;
+            match part(body, table, value) {
+                Part::Expression => open.extend(operands.iter().copied()),
+                Part::Dot(_) | Part::Conv => {
+                    self.made_of.extend(operands.iter().copied());
                     self.pays = true;
                 }
-                Op::Conv(Conv { form: ConvForm::WeightGradient { .. }, .. }) if differs(0) && differs(1) => {
-                    self.made_of.extend(node.operands.iter().copied());
+                Part::Scatter => {
+                    self.made_of.extend(operands[1..].iter().copied());
                     self.pays = true;
                 }
-                Op::Scatter(Scatter { axis: 0, mode: ScatterMode::Add })
-                    if is_zero(body, node.operands[0]) && differs(1) && differs(2) =>
-                {
-                    self.made_of.extend(node.operands[1..].iter().copied());
-                    self.pays = true;
-                }
-                Op::Reduce(Reduce { combine: Combine::Add, .. }) if differs(0) => {
-                    self.made_of.push(node.operands[0]);
-                }
-                _ if *table.get(value.node) != Steps::Same => self.made_of.push(value),
-                _ => return false,
+                Part::Reduce(_) => self.made_of.push(operands[0]),
+                Part::Term => self.made_of.push(value),
+                Part::Same => return false,
             }
         }
         true
@@ -120,51 +152,50 @@ fn total(graph: &mut Graph, body: &Graph, outer: &mut Outer, value: Value) -> Re
     let node = body.node(value.node);
     let origin = node.origin.clone();
     let mut inner = Vec::new();
-    let op: Op = match &node.op {
-        Op::Elementwise(Elementwise { op: ScalarOp::Add | ScalarOp::Sub | ScalarOp::Neg })
-        | Op::Transpose(_)
-        | Op::Reshape(_) => {
+    let op: Op = match part(body, outer.table(), value) {
+        Part::Expression => {
             for &operand in &node.operands {
                 inner.push(total(graph, body, outer, operand)?);
             }
             node.op.clone()
         }
         // Rows of all steps are rows of one matrix.
-        Op::Dot(Dot { batch, contract }) if batch[0].is_empty() && contract == &[[0], [0]] => {
+        Part::Dot(Dot { batch, contract }) if batch[0].is_empty() && contract == &[[0], [0]] => {
             for &operand in &node.operands {
                 let stacked = outer.stacked(graph, operand)?;
                 inner.push(join(&mut Builder::new(graph, origin.clone()), stacked)?);
             }
             node.op.clone()
         }
-        Op::Dot(dot) => {
+        Part::Dot(dot) => {
             for &operand in &node.operands {
                 inner.push(outer.stacked(graph, operand)?);
             }
             dot_over_time(dot).into()
         }
-        Op::Conv(_) => {
+        Part::Conv => {
             for &operand in &node.operands {
                 let stacked = outer.stacked(graph, operand)?;
                 inner.push(join(&mut Builder::new(graph, origin.clone()), stacked)?);
             }
             node.op.clone()
         }
-        Op::Scatter(_) => {
+        Part::Scatter => {
             inner.push(Builder::new(graph, origin.clone()).full(0.0, body.ty(value))?);
             for &operand in &node.operands[1..] {
                 inner.push(outer.stacked(graph, operand)?);
             }
             node.op.clone()
         }
-        Op::Reduce(Reduce { axes, .. }) => {
+        Part::Reduce(axes) => {
             inner.push(outer.stacked(graph, node.operands[0])?);
             let axes = std::iter::once(0).chain(behind(axes)).collect();
             Reduce { combine: Combine::Add, axes }.into()
         }
-        _ => {
+        Part::Term | Part::Same => {
             inner.push(outer.stacked(graph, value)?);
-            Reduce { combine: Combine::Add, axes: vec![0] }.into()
+            let sum = Reduce { combine: Combine::Add, axes: vec![0] };
+            return Builder::new(graph, origin).add_node(sum, &inner);
         }
     };
     Builder::new(graph, origin).add_chosen(op, body.choice(value.node), &inner)
