@@ -12,16 +12,13 @@ use crate::graph::entry::{self, BuiltEntry, Configured, EntryGraph, FIT, Fits};
 use crate::graph::init_entry::init_graph;
 use crate::graph::names::LayerNames;
 use crate::graph::samples::Samples;
-use crate::graph::settings::{self, Settings};
+use crate::graph::settings::{self, BATCH, Settings};
 use crate::graph::shared::SharedState;
 use crate::graph::state::{Slot, SlotKind};
 use crate::graph::vocabulary::vocabulary;
 use crate::model::tree::{Data, EntryKind, Input, ModelTree};
 use crate::model::{self, Context, Resolver};
 use crate::source::{FilePlace, Source, Span};
-
-/// The size that samples are counted by.
-const BATCH: &str = "batch";
 
 /// A resolver for models that import nothing.
 pub fn no_imports(name: &str, _importer: &str) -> Result<(String, String), String> {

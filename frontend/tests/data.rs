@@ -118,6 +118,26 @@ fn mistakes_are_told() {
 }
 
 #[test]
+fn what_is_done_to_data_takes_samples_along_the_first_axis() {
+    for (ty, data) in [
+        ("f32[3, batch]", "prepare: [Standardize(per: \"all\")]"),
+        ("f32[3, batch]", "augment: [RandomFlip]"),
+        ("f32[1, 8, 8, batch]", "augment: [RandomCrop(padding: 2)]"),
+        ("f32[1, 8, batch, 8]", "prepare: { \"x\": [Resize(4)] }"),
+    ] {
+        let text = format!(
+            "Model(inputs: {{ \"x\": \"{ty}\" }}, data: Data({data}), body: [Expr(\"mean(x)\")], entries: {{ \
+             \"infer\": Infer(outputs: {{ \"y\": \"it\" }}), \"train\": Train(loss: \"it\", optimizer: Sgd(lr: 1)) }})"
+        );
+        let found = mistakes(&text);
+        assert!(
+            found.contains("takes samples along axis 0") && found.contains("of `x` is the batch"),
+            "{data}: {found}"
+        );
+    }
+}
+
+#[test]
 fn what_is_declared_is_told() {
     let data = "Data(set: \"pets\", classes: [\"cat\", \"dog\"], split: Holdout(fraction: 0.25, stratified: true), \
                 target: \"price\", columns: [\"a\", \"b\"])";

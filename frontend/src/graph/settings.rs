@@ -57,6 +57,9 @@ pub(crate) const MOST_TRIED: usize = 32;
 /// The size of `batch` where nothing says otherwise.
 pub(crate) const DEFAULT_BATCH: i64 = 64;
 
+/// The size that samples are counted by.
+pub(crate) const BATCH: &str = "batch";
+
 /// The values of a model's parameters: the defaults, then the variant, then `set`.
 pub(crate) fn parameter_values(
     tree: &ModelTree,

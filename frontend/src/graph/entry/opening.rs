@@ -12,7 +12,7 @@ use crate::graph::builder::{Builder, LayerRow, Numbering};
 use crate::graph::frames::Frame;
 use crate::graph::named::NamedValues;
 use crate::graph::names::check_input;
-use crate::graph::settings::{DEFAULT_BATCH, parameter_values};
+use crate::graph::settings::{BATCH, DEFAULT_BATCH, parameter_values};
 use crate::graph::value::{Fault, Val};
 use crate::model::tree::{Body, Input, InputTreatment};
 use crate::source::Span;
@@ -131,6 +131,9 @@ impl Builder<'_> {
     fn treat(&mut self, treatment: &InputTreatment, scope: &str) {
         let input = &treatment.input.value;
         let Some((raw, span)) = self.frames[0].names.get(input).cloned() else { return };
+        if self.has_samples_elsewhere(treatment) {
+            return;
+        }
         let given = format!("raw.{input}");
         if self.frames[0].names.get(&given).is_none() {
             self.frames[0].names.insert(given, (raw.clone(), span));
@@ -140,6 +143,27 @@ impl Builder<'_> {
         self.in_scope(&format!("{scope}.{input}"), numbering, |builder| builder.run(&treatment.body));
         let prepared = self.current.clone();
         self.frames[0].names.insert(input.clone(), (prepared, span));
+    }
+
+    /// Whether an input has samples along another axis than the first, which is reported: what data are treated with counts axes
+    /// from there, as a data set gives samples one behind the other.
+    fn has_samples_elsewhere(&mut self, treatment: &InputTreatment) -> bool {
+        let name = &treatment.input.value;
+        let tree = self.tree.clone();
+        let ty =
+            tree.inputs.iter().find(|input| input.name.value == *name).and_then(|input| input.ty.as_ref());
+        let Some(axis) = ty.and_then(|ty| ty.dims.iter().rposition(|dim| dim.mentions(BATCH))) else {
+            return false;
+        };
+        if axis == 0 {
+            return false;
+        }
+        let message = format!(
+            "what is done to data takes samples along axis 0, but axis {axis} of `{name}` is the batch"
+        );
+        let help = "declare the input with `batch` first, and turn it in the body: `Expr(\"transpose(it, [1, 0, ...])\")`";
+        self.fail(Fault::new(message).help(help), treatment.input.span);
+        true
     }
 
     /// An error if augmentation gives an input another type: other entries have it without.
@@ -173,7 +197,7 @@ impl Builder<'_> {
             return;
         }
         let given = self.settings.dims.iter().any(|(dim, _)| dim == name);
-        if name == "batch" || given {
+        if name == BATCH || given {
             self.bind_size(name, Val::Int(DEFAULT_BATCH), extent.span, sizes);
             return;
         }
