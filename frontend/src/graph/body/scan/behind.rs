@@ -141,6 +141,10 @@ impl Builder<'_> {
             value => self.as_tensor(value, walk.span)?,
         };
         if let Err((ty, rows)) = self.has_rows(current, alive) {
+            // What has stayed the current value, and no step has made, is left out: such a loop is there for its carries.
+            if !self.is_of_step(current) {
+                return Some(Val::None);
+            }
             let fault = Fault::new(format!(
                 "the loop ends with {ty}, but it has {rows} rows, which end at different steps"
             ));
