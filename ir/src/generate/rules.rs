@@ -403,7 +403,7 @@ impl Grower<'_> {
         body.add_output("y", Role::Data, sum);
         let start = self.b.full(0.5, &row)?;
         let reverse = self.random.below(2) == 0;
-        let scan = Scan { body, length: dims[0], carries: 1, slices: 1, reverse };
+        let scan = Scan { body, length: dims[0], carries: 1, slices: 1, reverse, guarded: false };
         self.b.add_nodes(scan, &[start, x])
     }
 
@@ -449,7 +449,7 @@ impl Grower<'_> {
             body.add_output(&format!("y{number}"), Role::Data, value);
         }
         let reverse = self.random.below(2) == 0;
-        let scan = Scan { body, length: rows, carries: 5, slices: 2, reverse };
+        let scan = Scan { body, length: rows, carries: 5, slices: 2, reverse, guarded: false };
         let results = self.b.add_nodes(scan, &[start, sum, k, k, start, x, x, w, k])?;
         let wanted = self.random.below(1 << results.len());
         Ok(results
@@ -483,13 +483,14 @@ impl Grower<'_> {
         let slices = outer.add_parameter("x", Role::Data, matrix);
         let captured = outer.add_parameter("k", Role::Data, row.clone());
         let reverse = self.random.below(2) == 0;
-        let scan = Scan { body: inner, length: dims[1], carries: 1, slices: 1, reverse };
+        let scan = Scan { body: inner, length: dims[1], carries: 1, slices: 1, reverse, guarded: false };
         let results =
             Builder::new(&mut outer, Origin::new("outer")).add_nodes(scan, &[h, slices, h, captured])?;
         outer.add_output("h", Role::Data, results[0]);
         outer.add_output("y", Role::Data, results[1]);
         let start = self.b.full(0.5, &row)?;
-        let scan = Scan { body: outer, length: dims[0], carries: 1, slices: 1, reverse: false };
+        let scan =
+            Scan { body: outer, length: dims[0], carries: 1, slices: 1, reverse: false, guarded: false };
         let all = self.b.add_nodes(scan, &[start, x, k])?;
         Ok(all.into_iter().take(1 + self.random.below(2)).collect())
     }

@@ -9,6 +9,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 /// Runs the body `length` times. Operands: initial carries, tensors whose axis 0 is sliced, captures. Parameters of
 /// the body: carries, the slices of this iteration, captures. Outputs of the body: the next carries, slices of
 /// results. Results: the final carries, the stacked slices along a new axis 0.
+///
+/// A loop that is guarded may end earlier: no step is run before which its first carry does not hold. Carries are then what the last
+/// step that was run left, and stacks hold 0 for the steps that were not.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Scan {
     /// One iteration.
@@ -21,6 +24,8 @@ pub struct Scan {
     pub slices: usize,
     /// Whether iterations run from the last slice to the first.
     pub reverse: bool,
+    /// Whether the first carry, a `bool[]`, says before each iteration if it is run, or else the loop ends.
+    pub guarded: bool,
 }
 
 impl Scan {
@@ -35,6 +40,7 @@ impl Scan {
             carries: attributes.size("carries")?,
             slices: attributes.size("slices")?,
             reverse: attributes.flag("reverse", false)?,
+            guarded: attributes.flag("guarded", false)?,
             body: attributes.graph("body")?,
         })
     }
@@ -46,6 +52,11 @@ impl Scan {
     /// The parameters of the body, as values.
     fn parameters(&self) -> Vec<Value> {
         self.body.parameters().iter().map(|&id| self.body.result(id)).collect()
+    }
+
+    /// What says inside if an iteration is run.
+    fn guard(&self) -> Option<Value> {
+        self.parameters().first().copied().filter(|_| self.guarded)
     }
 
     /// The parameters that depend on something wanted: itself, or, for a carry, what an iteration makes of it.
@@ -179,6 +190,14 @@ impl Scan {
                 open.extend(whole.node(value.node).operands.iter().rev());
             }
         }
+        if let Some(guard) = self.guard().filter(|guard| kept.read.iter().all(|(value, _)| value != guard)) {
+            // A stack of it holds 0 for the steps that were not run: false.
+            let saved = Source::Result(outputs.len() + kept.saved.len());
+            if !known.contains_key(&guard) {
+                kept.saved.push(guard);
+            }
+            kept.read.push((guard, known.get(&guard).copied().unwrap_or(saved)));
+        }
         kept
     }
 
@@ -212,7 +231,8 @@ impl Scan {
         Ok(results)
     }
 
-    /// The third step: the loop that runs back. It carries the cotangents of the carries, and the sums of those of the captures.
+    /// The third step: the loop that runs back. It carries the cotangents of the carries, and the sums of those of the captures. It has
+    /// all iterations; one that was not run changes no cotangent and adds nothing.
     fn transpose(
         &self,
         cx: &mut GradientCx,
@@ -249,11 +269,19 @@ impl Scan {
             map.insert(value, back.parameter("k", whole.ty(value), operand));
         }
         let Back { mut body, operands } = back;
-        let cotangents = linear.iteration(&mut body, map, &sums, &cx.b.origin)?;
+        let guard = self.guard().and_then(|guard| map.get(&guard).copied());
+        let starts: Vec<Value> = linear.carries.iter().map(|(_, cotangent)| map[cotangent]).collect();
+        let mut cotangents = linear.iteration(&mut body, map, &sums, &cx.b.origin)?;
+        if let Some(guard) = guard {
+            let mut b = Builder::new(&mut body, cx.b.origin.clone());
+            let unchanged = starts.into_iter().chain(sums);
+            cotangents = where_run(&mut b, guard, cotangents, unchanged)?;
+        }
         for (number, value) in cotangents.into_iter().enumerate() {
             body.add_output(&format!("d{number}"), Role::Data, value);
         }
-        let scan = Scan { body, length: self.length, carries, slices, reverse: !self.reverse };
+        let scan =
+            Scan { body, length: self.length, carries, slices, reverse: !self.reverse, guarded: false };
         let found = cx.b.add_nodes(scan, &operands)?;
         let mut gradients = vec![None; cx.operands.len()];
         let numbers = linear.carries.iter().chain(&linear.captured).chain(&linear.sliced);
@@ -389,6 +417,28 @@ impl Source {
     }
 }
 
+/// What an iteration gives, if it was run: else what it would leave `unchanged`, and 0 for all behind that. It is chosen, so that
+/// nothing comes of what the iteration makes of zeros, such as NaN.
+fn where_run(
+    b: &mut Builder,
+    guard: Value,
+    given: Vec<Value>,
+    unchanged: impl Iterator<Item = Value>,
+) -> Result<Vec<Value>, GraphError> {
+    let others = unchanged.map(Some).chain(std::iter::repeat(None));
+    let mut chosen = Vec::with_capacity(given.len());
+    for (value, other) in given.into_iter().zip(others) {
+        let dims = b.dims(value);
+        let run = b.broadcast(guard, &dims, &[])?;
+        let other = match other {
+            Some(other) => other,
+            None => b.zeros_like(value)?,
+        };
+        chosen.push(b.select(run, value, other)?);
+    }
+    Ok(chosen)
+}
+
 /// Whether a node computes element by element: cheap enough to be done again.
 fn is_elementwise(graph: &Graph, id: NodeId) -> bool {
     let node = graph.node(id);
@@ -423,6 +473,9 @@ impl Operator for Scan {
         if self.reverse {
             attributes.push(("reverse", Attribute::Bool(true)));
         }
+        if self.guarded {
+            attributes.push(("guarded", Attribute::Bool(true)));
+        }
         attributes.push(("body", Attribute::Graph(Box::new(self.body.clone()))));
         attributes
     }
@@ -443,6 +496,11 @@ impl Operator for Scan {
             ));
         }
         expect_small("length", &[self.length])?;
+        let guard = parameters[..self.carries].first();
+        if self.guarded && guard.is_none_or(|&ty| *ty != Type::scalar(DType::Bool)) {
+            let found = guard.map_or("no carry".to_owned(), |ty| ty.to_string());
+            return Err(format!("the first carry of a guarded loop is a bool[], found {found}"));
+        }
         let expected = parameters.iter().enumerate().map(|(position, &ty)| {
             let sliced = (self.carries..fixed).contains(&position);
             if sliced { self.stacked(ty) } else { ty.clone() }
@@ -479,6 +537,9 @@ impl Operator for Scan {
         let stacked = results[self.carries..].iter().map(Tensor::try_zeros);
         let mut stacked: Vec<Tensor> = stacked.collect::<Result<_, _>>()?;
         for step in 0..self.length {
+            if self.guarded && carries[0].get(0) == Scalar::Bool(false) {
+                break;
+            }
             let at = if self.reverse { self.length - 1 - step } else { step };
             let slices: Vec<Tensor> = stacks.iter().map(|x| slice_of(x, at)).collect::<Result<_, _>>()?;
             let arguments: Vec<&Tensor> =

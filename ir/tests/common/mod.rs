@@ -413,7 +413,7 @@ fn regions(all: &mut Vec<Case>) {
         vec![next, y]
     });
     for (length, reverse) in [(4, false), (3, true), (1, false), (0, false)] {
-        let scan = Scan { body: cell.clone(), length, carries: 1, slices: 1, reverse };
+        let scan = Scan { body: cell.clone(), length, carries: 1, slices: 1, reverse, guarded: false };
         push(all, scan, &[floats(&[3]), floats(&[length, 3]), between(&[3, 3], -0.5, 0.5)]);
     }
     // An integer carry beside, no slices.
@@ -425,7 +425,7 @@ fn regions(all: &mut Vec<Case>) {
         let sum = b.add(scaled, number).unwrap();
         vec![next, sum, p[1]]
     });
-    let scan = Scan { body: counting, length: 3, carries: 2, slices: 0, reverse: false };
+    let scan = Scan { body: counting, length: 3, carries: 2, slices: 0, reverse: false, guarded: false };
     push(all, scan, &[Tensor::scalar(Scalar::I32(2)), floats(&[2]), floats(&[2])]);
     let then = region(&[ty(&[3]), ty(&[3])], |b, p| vec![b.mul(p[0], p[1]).unwrap(), p[0]]);
     let otherwise = region(&[ty(&[3]), ty(&[3])], |b, p| {

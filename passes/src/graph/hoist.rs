@@ -9,7 +9,7 @@
 //!   several gates one behind the other, but no table of sums of every element with every other.
 //!
 //! Index maps, positions and constants cost nothing where they are read, and stay. So do random numbers: draws belong to the
-//! iteration. A loop whose length is at most 1 is left alone. A `while` may turn out not to run at all: then what was moved is
+//! iteration. A loop whose length is at most 1 is left alone. A `while`, or a guarded `scan`, may turn out not to run at all: then what was moved is
 //! computed for nothing, as much as is part of one iteration; nothing can fail. Nothing is moved out of branches, which would
 //! compute both; and nothing out of a body that holds derivatives, which `grad` removes first. Exact. Linear, for each level of
 //! loops in loops.
@@ -94,10 +94,13 @@ fn import(
     graph.import(region, values, &mut map)
 }
 
-/// Results of a `scan` that are the same for every iteration: repeated outside.
+/// Results of a `scan` that are the same for every iteration: repeated outside. Those of a guarded one are 0 behind its end.
 fn repeat_results(graph: &mut Graph, id: NodeId, first: usize) -> Result<bool, GraphError> {
     let node = graph.node(id).clone();
     let (Op::Scan(scan), Some(interface)) = (&node.op, Interface::of(&node.op)) else { return Ok(false) };
+    if scan.guarded {
+        return Ok(false);
+    }
     let fixed = Fixed::new(&scan.body, first);
     let mut changed = false;
     for number in scan.carries..interface.outputs() {

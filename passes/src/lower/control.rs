@@ -16,7 +16,7 @@ type Locations = FxHashMap<Value, Location>;
 
 impl Lowering<'_> {
     /// A loop in the schedule around the lowered body. Slices and stacked results are arguments that move with the
-    /// iteration.
+    /// iteration. A guarded one is left where its first carry does not hold, and stacks are zeros from there on.
     pub(super) fn scan(&mut self, id: NodeId, scan: &Scan) -> Result<(), GraphError> {
         let graph = self.graph;
         let node = graph.node(id);
@@ -50,12 +50,18 @@ impl Lowering<'_> {
         let mut stacked = Vec::new();
         for (&result, output) in results.iter().zip(body.outputs()).skip(scan.carries) {
             let target = self.target(result);
+            if scan.guarded && graph.use_count(result) > 0 {
+                self.clear(result, target);
+            }
             stacked.push((output.value, moving(target, body.ty(output.value).elements())));
         }
         if scan.length == 0 {
             return Ok(());
         }
         self.looped(scan.length, captures, |lowering| {
+            if let Some(&guard) = carries.first().filter(|_| scan.guarded) {
+                lowering.program.schedule.push(Step::Break { unless: guard.into() });
+            }
             lowering.inside(body, locations, |inner| inner.iteration(&carries, &stacked))
         })
     }

@@ -108,6 +108,18 @@ impl Lowering<'_> {
         self.call(k.finish_kernel(), vec![from, to], value.node);
     }
 
+    /// Zeros at a place that a value has: in front of steps that may not give all of it.
+    pub(super) fn clear(&mut self, value: Value, to: Location) {
+        let ty = self.graph.ty(value).clone();
+        let mut k = KernelBuilder::new("clear");
+        let target = k.param(ty.dtype, ty.elements(), Access::Write);
+        let at = Index::var(k.open_for(ty.elements()));
+        let zero = k.zero_of(target);
+        k.store(target, at, zero);
+        k.close();
+        self.call(k.finish_kernel(), vec![to], value.node);
+    }
+
     /// What a kernel makes of one value, computed once however often it is asked for (a layer that is applied again packs
     /// its weights once): once for every state if the value is fixed, and once before the loops in which it is the same.
     pub(super) fn once(

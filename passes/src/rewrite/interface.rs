@@ -17,25 +17,38 @@ pub(crate) struct Interface<'g> {
     pub slices: usize,
     /// Operands in front of those that the parameters stand for.
     pub first: usize,
+    /// Whether the loop needs its first carry, which says if it goes on.
+    pub guarded: bool,
 }
 
 impl Interface<'_> {
     /// Of an operator, if it has regions. One that is fused reads and gives what `fuse` has found to be needed.
     pub fn of(op: &Op) -> Option<Interface<'_>> {
         Some(match op.region_op()? {
-            RegionOp::Scan(Scan { body, carries, slices, .. }) => {
-                Interface { regions: vec![body], giving: 0, carries: *carries, slices: *slices, first: 0 }
-            }
+            RegionOp::Scan(Scan { body, carries, slices, guarded, .. }) => Interface {
+                regions: vec![body],
+                giving: 0,
+                carries: *carries,
+                slices: *slices,
+                first: 0,
+                guarded: *guarded,
+            },
             RegionOp::While(While { condition, body, carries, .. }) => Interface {
                 regions: vec![condition, body],
                 giving: 1,
                 carries: *carries,
                 slices: 0,
                 first: 0,
+                guarded: false,
             },
-            RegionOp::Cond(Cond { then, otherwise }) => {
-                Interface { regions: vec![then, otherwise], giving: 0, carries: 0, slices: 0, first: 1 }
-            }
+            RegionOp::Cond(Cond { then, otherwise }) => Interface {
+                regions: vec![then, otherwise],
+                giving: 0,
+                carries: 0,
+                slices: 0,
+                first: 1,
+                guarded: false,
+            },
             RegionOp::Fused(_) => return None,
         })
     }
@@ -100,7 +113,7 @@ impl Selection {
             Some(RegionOp::Scan(scan)) => {
                 let body = region(&scan.body, &self.outputs)?;
                 let (carries, slices) = (self.carries, self.slices);
-                Scan { body, carries, slices, length: scan.length, reverse: scan.reverse }.into()
+                Scan { body, carries, slices, ..*scan }.into()
             }
             Some(RegionOp::While(looped)) => {
                 let condition = region(&looped.condition, &[0])?;

@@ -75,14 +75,15 @@ fn smaller(scan: &Scan, wanted: &[bool]) -> Smaller {
     body.retain_parameters(|_, id| stay.contains(&id));
     let carries = operands.iter().filter(|&&at| at < scan.carries).count();
     let slices = operands.iter().filter(|&&at| at < scan.carries + scan.slices).count() - carries;
-    let scan = Scan { body, length: scan.length, carries, slices, reverse: scan.reverse };
+    let scan = Scan { body, carries, slices, ..*scan };
     Smaller { scan, results, operands }
 }
 
-/// Which outputs of the body the wanted ones need: these, and the carries that they are made of.
+/// Which outputs of the body the wanted ones need: these, and the carries that they are made of; and what says if the loop goes on.
 fn needed(scan: &Scan, wanted: &[bool]) -> Vec<bool> {
     let body = &scan.body;
     let mut kept = wanted.to_vec();
+    kept.iter_mut().take(1).for_each(|guard| *guard |= scan.guarded);
     let mut seen: HashSet<NodeId> = HashSet::new();
     let outputs = body.outputs();
     let mut stack: Vec<NodeId> =

@@ -105,7 +105,8 @@ fn shares_from(
 /// be at its end, so the body is gone through until that holds; `None` where it never does.
 fn looped([one, two]: [&Scan; 2], operands: &[Share], batch: usize) -> Option<Vec<Share>> {
     let carries = one.carries;
-    if (one.length, carries, one.slices, one.reverse) != (two.length, two.carries, two.slices, two.reverse) {
+    let form = |scan: &Scan| (scan.length, scan.carries, scan.slices, scan.reverse, scan.guarded);
+    if form(one) != form(two) {
         return None;
     }
     let of_slice = |(at, share): (usize, &Share)| match (carries..carries + one.slices).contains(&at) {

@@ -1,7 +1,8 @@
 //! Results, carries, slices and captures of regions that nothing needs.
 //!
 //! A carry is needed if its result is used, or if a needed value of an iteration reads it: one that only goes into itself is
-//! not. One that every iteration hands on as it is becomes a capture, and its result the value that it starts with.
+//! not. One that every iteration hands on as it is becomes a capture, and its result the value that it starts with. A guarded loop
+//! needs its first carry, as one.
 
 use brolga_ir::ops::{Op, RegionOp};
 use brolga_ir::{Graph, GraphError, NodeId};
@@ -31,7 +32,9 @@ fn trim_node(graph: &mut Graph, id: NodeId) -> Result<bool, GraphError> {
     }
     let needed = Needed::of(&interface, &node.op, &used);
     let (carries, slices) = (interface.carries, interface.slices);
-    let is_fixed = |number: &usize| interface.output(*number) == interface.parameter(*number);
+    let is_guard = |number: usize| interface.guarded && number == 0;
+    let is_fixed =
+        |number: &usize| !is_guard(*number) && interface.output(*number) == interface.parameter(*number);
     let kept: Vec<usize> = (0..carries).filter(|&number| needed.outputs[number]).collect();
     let (fixed, kept): (Vec<usize>, Vec<usize>) = kept.into_iter().partition(is_fixed);
     for &number in &fixed {
@@ -74,6 +77,9 @@ impl Needed<'_> {
         let mut needed = Needed { interface, parameters, outputs, open: Vec::new() };
         if let Some(RegionOp::While(looped)) = op.region_op() {
             needed.open.push((0, looped.condition.outputs()[0].value.node));
+        }
+        if interface.guarded {
+            needed.output(0);
         }
         (0..used.len()).filter(|&number| used[number]).for_each(|number| needed.output(number));
         needed.walk();

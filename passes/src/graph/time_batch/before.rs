@@ -12,8 +12,9 @@ pub(super) fn move_before(graph: &mut Graph, id: NodeId, scan: &Scan) -> Result<
     let table = differences(scan);
     let moved = moved(&scan.body, &table);
     let results = graph.results(id);
-    // Results that are nothing but work on slices.
-    let apart = |number: &usize| *table.get(scan.body.outputs()[*number].value.node) == Steps::Apart;
+    // Results that are nothing but work on slices. Those of a guarded loop end with it.
+    let is_apart = |value: Value| *table.get(value.node) == Steps::Apart;
+    let apart = |number: &usize| !scan.guarded && is_apart(scan.body.outputs()[*number].value);
     let done: Vec<usize> = (scan.carries..results.len()).filter(apart).collect();
     let done: Vec<usize> = done.into_iter().filter(|&number| graph.use_count(results[number]) > 0).collect();
     let kept: Vec<usize> =
