@@ -3,6 +3,8 @@
 use super::fused::expect_types;
 use super::*;
 use crate::graph::Origin;
+use crate::scalar::Scalar;
+use crate::types::DType;
 use crate::vjp::vjp;
 use rustc_hash::{FxHashMap, FxHashSet};
 

@@ -50,8 +50,10 @@ impl Lowering<'_> {
         let mut stacked = Vec::new();
         for (&result, output) in results.iter().zip(body.outputs()).skip(scan.carries) {
             let target = self.target(result);
-            if scan.guarded && graph.use_count(result) > 0 {
-                self.clear(result, target);
+            let is_used = graph.use_count(result) > 0;
+            if scan.guarded && scan.length > 0 && is_used {
+                let ty = graph.ty(result);
+                self.clear(ty.dtype, ty.elements(), target, id);
             }
             stacked.push((output.value, moving(target, body.ty(output.value).elements())));
         }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use brolga_ir::index::Index;
 use brolga_ir::ops::Role;
 use brolga_ir::program::{Access, Buffer, BufferId, Kernel, Place};
-use brolga_ir::{NodeId, Type, Value};
+use brolga_ir::{DType, NodeId, Type, Value};
 
 use super::kernel::KernelBuilder;
 use super::location::{Location, Made};
@@ -108,16 +108,15 @@ impl Lowering<'_> {
         self.call(k.finish_kernel(), vec![from, to], value.node);
     }
 
-    /// Zeros at a place that a value has: in front of steps that may not give all of it.
-    pub(super) fn clear(&mut self, value: Value, to: Location) {
-        let ty = self.graph.ty(value).clone();
+    /// Zeros, from which sums start, and which stay where no step of a loop writes.
+    pub(super) fn clear(&mut self, dtype: DType, elements: usize, to: Location, id: NodeId) {
         let mut k = KernelBuilder::new("clear");
-        let target = k.param(ty.dtype, ty.elements(), Access::Write);
-        let at = Index::var(k.open_for(ty.elements()));
+        let target = k.param(dtype, elements, Access::Write);
+        let at = Index::var(k.open_for(elements));
         let zero = k.zero_of(target);
         k.store(target, at, zero);
         k.close();
-        self.call(k.finish_kernel(), vec![to], value.node);
+        self.call(k.finish_kernel(), vec![to], id);
     }
 
     /// What a kernel makes of one value, computed once however often it is asked for (a layer that is applied again packs

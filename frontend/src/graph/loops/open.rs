@@ -51,6 +51,8 @@ pub(crate) struct OpenLoop {
     /// What goes into each step.
     pub slices: Vec<Slice>,
     pub carries: Vec<Carried>,
+    /// A carry that says whether there is another step, where the loop may end before its last one.
+    pub guard: Option<Carried>,
     /// The carries that have a name, by the steps `Carry`.
     pub named: Vec<NamedCarry>,
     /// How many changes of state there had been when it was opened.
@@ -111,6 +113,7 @@ impl Loops {
             reverse,
             slices: Vec::new(),
             carries: Vec::new(),
+            guard: None,
             named: Vec::new(),
             changes,
         });

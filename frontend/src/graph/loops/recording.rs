@@ -1,8 +1,8 @@
 //! Opens and closes loops. The steps of the language, and layers that are loops, say between both what one step computes.
 
-use brolga_ir::Type;
 use brolga_ir::graph::NodeId;
 use brolga_ir::ops::{Role, Scan};
+use brolga_ir::{DType, Type};
 
 use super::PLACEHOLDER;
 use super::open::{Carried, OpenLoop, Slice};
@@ -84,11 +84,26 @@ impl Builder<'_> {
         }
     }
 
+    /// Says whether the innermost loop goes on behind this step, a `bool[]`. Without it, to its last step.
+    pub(in crate::graph) fn go_on_while(&mut self, running: Tensor) -> Built<()> {
+        let Some(at) = self.loops.open.len().checked_sub(1) else { return Ok(()) };
+        let (name, ty) = ("running".to_owned(), Type::scalar(DType::Bool));
+        let start = self.ops().full(1.0, &ty)?;
+        let before = self.placeholder(at, &name, ty);
+        self.loops.open[at].guard = Some(Carried { name, start, before, next: Some(running) });
+        Ok(())
+    }
+
     /// Makes a `scan` of what was built since [`Self::open_loop`]. It gives these values of each step.
     pub(in crate::graph) fn close_loop(&mut self, outputs: &[(String, Tensor)]) -> Built<Behind> {
         let Some(mut open) = self.loops.open.pop() else { return Err(Fault::new("no loop is open")) };
         let own = open.carries.len();
         let updated = self.updated_in(&mut open);
+        // What says if the loop goes on is its first carry.
+        let guarded = open.guard.is_some();
+        if let Some(guard) = open.guard.take() {
+            open.carries.insert(0, guard);
+        }
         let mut ports: Vec<Port> =
             open.carries.iter().map(|carry| (carry.name.clone(), carry.before)).collect();
         ports.extend(open.slices.iter().map(|slice| (slice.name.clone(), slice.step)));
@@ -105,9 +120,11 @@ impl Builder<'_> {
             carries: open.carries.len(),
             slices: open.slices.len(),
             reverse: open.reverse,
+            guarded,
         };
         let mut results = self.ops().b.add_nodes(scan, &operands)?;
         let stacked = results.split_off(open.carries.len());
+        results.drain(..usize::from(guarded));
         for (name, value) in updated.into_iter().zip(results.split_off(own)) {
             self.slots.set(&name, value);
         }

@@ -1,4 +1,4 @@
-//! Rows that end: from its own end on, a row keeps its carries.
+//! Rows that end: from its own end on, a row keeps its carries. Where all have ended by `until`, so does the loop.
 
 use brolga_ir::DType;
 use brolga_ir::program::Combine;
@@ -42,8 +42,37 @@ impl Builder<'_> {
             return Some(within.map_or(Alive::Always, |(mask, rows)| Alive::Rows(mask, rows)));
         };
         let until = self.truth_of_step(until, within.map(|(_, rows)| rows), span)?;
-        let alive = self.ended_by(within, until);
+        let alive = self.ended_by(within, until).and_then(|(alive, ended)| {
+            self.end_behind(walk, ended)?;
+            Ok(alive)
+        });
         alive.map_err(|fault| self.fail(fault, span)).ok()
+    }
+
+    /// Ends the loop behind a step that has left all rows, or the whole of it, `ended`. In training it goes through all its steps:
+    /// the way back does so anyway, and what needs no other step is computed of all at once.
+    fn end_behind(&mut self, walk: &Walk, ended: Tensor) -> Built<()> {
+        if self.train {
+            return Ok(());
+        }
+        let b = &mut self.ops().b;
+        let mut running = b.elementwise(ScalarOp::Not, &[ended])?;
+        let whole = b.dims(ended).is_empty();
+        // Going forwards, a row has ended where the next step is behind its length, too.
+        let way = walk.way.as_ref().filter(|way| !way.reverse);
+        if let (Some(lengths), Some(position)) = (way.and_then(|way| way.lengths), walk.position) {
+            let next = self.ops().b.add_scalar(position, 1.0)?;
+            let (within, rows) = self.within_rows(lengths, next)?;
+            let b = &mut self.ops().b;
+            let axes: &[usize] = if whole { &[] } else { &[0] };
+            let others = b.broadcast(running, &[rows], axes)?;
+            running = b.elementwise(ScalarOp::And, &[within, others])?;
+        }
+        let b = &mut self.ops().b;
+        if !b.dims(running).is_empty() {
+            running = b.reduce(Combine::Or, running, &[0])?;
+        }
+        self.go_on_while(running)
     }
 
     /// The value of `until`: a `bool[]`, or a `bool[rows]` with as many rows as there are.
@@ -78,8 +107,8 @@ impl Builder<'_> {
         None
     }
 
-    /// Whether this step counts, where a row, or all, end behind a step in which `until` holds.
-    fn ended_by(&mut self, within: Option<(Tensor, usize)>, until: Tensor) -> Built<Alive> {
+    /// Whether this step counts, where a row, or all, end behind a step in which `until` holds; and which have ended behind this one.
+    fn ended_by(&mut self, within: Option<(Tensor, usize)>, until: Tensor) -> Built<(Alive, Tensor)> {
         let ty = self.ops().ty(until);
         let start = self.ops().full(0.0, &ty)?;
         let ended = self.carry("ended", start);
@@ -101,10 +130,11 @@ impl Builder<'_> {
         let ends = b.elementwise(ScalarOp::And, &[counts, until])?;
         let next = b.elementwise(ScalarOp::Or, &[ended, ends])?;
         self.carry_on(ended, next);
-        Ok(match (within, ty.dims.as_slice()) {
+        let alive = match (within, ty.dims.as_slice()) {
             (Some((_, rows)), _) | (None, &[rows]) => Alive::Rows(alive, rows),
             _ => Alive::Whole(alive),
-        })
+        };
+        Ok((alive, next))
     }
 
     /// What steps compute of carries, they compute of the start where they do not count. What a row kept may be outside of the

@@ -210,17 +210,6 @@ impl Lowering<'_> {
         self.looped(count, Vec::new(), |lowering| body(lowering, &operands));
     }
 
-    /// Zeros, from which sums start.
-    fn clear(&mut self, dtype: DType, elements: usize, to: Location, id: NodeId) {
-        let mut k = KernelBuilder::new("clear");
-        let target = k.param(dtype, elements, Access::Write);
-        let at = Index::var(k.open_for(elements));
-        let zero = k.zero_of(target);
-        k.store(target, at, zero);
-        k.close();
-        self.call(k.finish_kernel(), vec![to], id);
-    }
-
     /// Both images of a piece.
     fn transform(&mut self, all: &Transposed<'_>, operands: &[Operand; 2], piece: Piece) {
         for (operand, to) in operands.iter().zip(all.images) {
