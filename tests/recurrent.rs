@@ -262,7 +262,7 @@ fn ended_rows_do_not_come_into_gradients() {
             "Model(
                 inputs: {{ \"x\": \"f32[2]\" }},
                 body: [Parameter(name: \"w\", dims: [], init: Ones), Let(\"w\", \"it\"), Scan(name: \"s\", times: 9, until: \"{until}\", body: [
-                    Carry(\"h\", \"x\"), Let(\"h\", \"prev.h + w * sqrt(4 - prev.h) + 0.1\"),
+                    Carry(\"h\", \"x\"), Let(\"h\", \"prev.h + w * sqrt(4 - prev.h) + 0.1\"), Ref(\"h\"),
                 ])],
                 entries: {{
                     \"infer\": Infer(outputs: {{ \"h\": \"s.last.h\", \"steps\": \"s.steps\" }}),

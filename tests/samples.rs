@@ -358,7 +358,7 @@ mod programs {
         let x = Tensor::from_slice(&[4, 4, 3], &x).unwrap();
         let t = Tensor::from_slice(&[4], &[1f32, -2.0, 0.5, 3.0]).unwrap();
         write_tensors(at.join("in.npz"), &[("x", x.view()), ("t", t.view())]).unwrap();
-        good(at, "build m.ron --weights w.safetensors --dim batch=4 -o net");
+        good(at, "build m.ron --entry infer,train --weights w.safetensors --dim batch=4 -o net");
         for entry in ["infer", "train.eval"] {
             let line = format!("--entry {entry} --inputs in.npz --outputs");
             good(at, &format!("run m.ron --dim batch=4 --weights w.safetensors {line} command.npz --force"));
