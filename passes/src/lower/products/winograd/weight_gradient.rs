@@ -13,7 +13,7 @@
 
 use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Kernel, Panel, Tile, TileLoop, ValueId};
-use brolga_ir::{DType, NodeId, Type};
+use brolga_ir::{DType, Type};
 
 use super::super::boxes::for_each_kind;
 use super::super::image::Image;
