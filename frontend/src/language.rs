@@ -139,6 +139,11 @@ pub fn functions() -> Vec<Callable> {
     Kind::Function.callables()
 }
 
+/// Whether a function draws random numbers: what it gives differs from call to call and from run to run.
+pub fn draws(name: &str) -> bool {
+    functions::draws(name)
+}
+
 /// The optimisers.
 pub fn optimizers() -> Vec<Callable> {
     Kind::Optimizer.callables()

@@ -158,12 +158,13 @@ fn every_argument_matters() {
 }
 
 /// Optional arguments whose absence is no value that could be written: it depends on other things, or there is none.
-const NO_DEFAULT: [&str; 29] = [
+const NO_DEFAULT: [&str; 30] = [
     "initial",
     "lengths",
     "state",
     "axes",
     "axis",
+    "dims",
     "divisor_override",
     "dtype",
     "fill",

@@ -69,6 +69,9 @@ const ROWS: &[(&str, &[&str])] = &[
     ("full(dims=[2, 2], value=#0, dtype='u8')", &["[1, 2]"]),
     ("cast(x=#0, dtype='i32')", &["[1.5, -2.5]"]),
     ("cast(x=#0, dtype='f64')", &["[1, 2]"]),
+    // Nothing is left to chance in these.
+    ("bernoulli(p=#0)", &["[[0, 1], [1, 0]]"]),
+    ("categorical(logits=#0)", &["[[0.5, 500.0], [500.0, 1.5]]"]),
     ("top_k(x=#0, k=1)[0]", &["[1, 3, 2]"]),
     ("attention(q=#0, k=#1, v=#2)", &["[[[1.5, 2.0]]]", "[[[0.5, 1.0], [1.0, 0.0]]]", "[[[1, 2], [3, 4]]]"]),
     (
@@ -173,6 +176,9 @@ fn compare(rows: &[Row]) {
             let value = Tensor::generate(&ty, |i| Scalar::from_f64(ty.dtype, values[i]));
             given.insert(name, value);
         }
+    }
+    for name in ["seed", "optim.infer.calls"] {
+        given.insert(name.to_owned(), Tensor::generate(&Type::scalar(DType::I64), |_| Scalar::I64(3)));
     }
     let texts: Vec<Vec<String>> =
         rows.iter().enumerate().map(|(number, row)| variants(number, row)).collect();

@@ -189,7 +189,8 @@ fn forms(constant: &str) -> Vec<String> {
         "sum(x * take([0.7, 0.1], zeros([size(x, 0)], 'i32'))[:, none], axis=1)".to_owned(),
     ];
     forms.extend(language::operators().iter().map(|operator| format!("{constant} {operator} {constant}")));
-    for function in language::functions() {
+    // What is drawn differs from run to run.
+    for function in language::functions().into_iter().filter(|f| !language::draws(f.name)) {
         let named = [("axis", "1"), ("reduction", "'none'")];
         let named = named.iter().filter(|(name, _)| function.argument(name).is_some());
         let named: String = named.map(|(name, value)| format!(", {name}={value}")).collect();

@@ -52,6 +52,17 @@ impl Builder<'_> {
         self.state("step", Type::scalar(DType::I64), SlotKind::Step, Init::Constant(0.0))
     }
 
+    /// The name of the state that counts the runs of this entry, where it draws without training.
+    pub(in crate::graph) fn calls_name(&self) -> String {
+        format!("optim.{}.calls", self.graph.graph.name)
+    }
+
+    /// Number of runs of this entry before this one, an `i64[]`.
+    pub fn calls(&mut self) -> Built {
+        let name = self.calls_name();
+        self.state(&name, Type::scalar(DType::I64), SlotKind::Optimizer, Init::Constant(0.0))
+    }
+
     /// The key of random numbers.
     pub fn seed(&mut self) -> Built {
         self.state("seed", Type::scalar(DType::I64), SlotKind::Seed, Init::Constant(0.0))

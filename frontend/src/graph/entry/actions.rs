@@ -115,6 +115,16 @@ impl Builder<'_> {
         }
     }
 
+    /// The entry's own count of its runs becomes one more, where it draws by it.
+    pub(super) fn count_calls(&mut self, span: Span) {
+        let name = self.calls_name();
+        if self.slots.get(&name).is_some() {
+            self.graph.enter("calls", &self.source.clone(), span);
+            let calls = self.calls();
+            self.one_more(&name, calls, span);
+        }
+    }
+
     /// `step` becomes one more.
     fn count_step(&mut self, span: Span) {
         self.graph.enter("step", &self.source.clone(), span);

@@ -306,6 +306,7 @@ fn draft<'a>(
             builder.count_steps(entry, steps, *train);
         }
     }
+    builder.count_calls(entry.span);
     std::mem::swap(&mut builder.layer_names, names);
     (builder, base.dims)
 }

@@ -55,7 +55,7 @@ fn element(builder: &Builder, args: &Args) -> Built<Option<DType>> {
     }))
 }
 
-fn dims(args: &Args) -> Built<Vec<usize>> {
+pub(super) fn dims(args: &Args) -> Built<Vec<usize>> {
     extents(&args.ints("dims")?.unwrap_or_default())
 }
 

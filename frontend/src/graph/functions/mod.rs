@@ -7,6 +7,7 @@
 //! listed in [`FUNCTIONS`] below.
 
 mod attention;
+mod chance;
 mod classes;
 mod creation;
 mod elementwise;
@@ -23,7 +24,7 @@ mod sorting;
 use crate::signature::Signature;
 use function::Function;
 
-const FUNCTIONS: [&[Function]; 11] = [
+const FUNCTIONS: [&[Function]; 12] = [
     &numbers::FUNCTIONS,
     &elementwise::FUNCTIONS,
     &reductions::FUNCTIONS,
@@ -32,6 +33,7 @@ const FUNCTIONS: [&[Function]; 11] = [
     &places::FUNCTIONS,
     &creation::FUNCTIONS,
     &sorting::FUNCTIONS,
+    &chance::FUNCTIONS,
     &attention::FUNCTIONS,
     &losses::FUNCTIONS,
     &metrics::FUNCTIONS,
@@ -45,6 +47,11 @@ pub(crate) fn find(name: &str) -> Option<&'static Function> {
 /// All signatures.
 pub(crate) fn signatures() -> impl Iterator<Item = &'static Signature> {
     FUNCTIONS.iter().copied().flatten().map(|function| &function.signature)
+}
+
+/// Whether the function of that name draws random numbers.
+pub(crate) fn draws(name: &str) -> bool {
+    chance::FUNCTIONS.iter().any(|function| function.signature.name == name)
 }
 
 /// All names.

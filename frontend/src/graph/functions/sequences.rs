@@ -34,7 +34,7 @@ pub(super) const FUNCTIONS: [Function; 6] = [
 ];
 
 /// A number of positions, which are `i32`.
-fn count(args: &Args, name: &str) -> Built<usize> {
+pub(super) fn count(args: &Args, name: &str) -> Built<usize> {
     let count = args.int_or(name, 0)?;
     let fits = count.get().ok().filter(|count| *count <= i32::MAX as usize);
     fits.ok_or_else(|| {

@@ -1,6 +1,7 @@
 //! Layers that draw random numbers in training and are the identity in inference.
 //!
-//! Numbers are counter-based: a function of the seed, the step, the layer's path and the number of its call.
+//! Numbers are counter-based: a function of the seed, of what counts the runs, of the layer's path and of the number of its call.
+//! Runs are counted by all updates so far (`step`) in training, elsewhere by the entry's own runs.
 
 use brolga_ir::Type;
 use brolga_ir::ops::{Distribution, Role};
@@ -97,15 +98,26 @@ impl Builder<'_> {
         self.drawn(Distribution::Normal, ty)
     }
 
+    /// Words of 32 random bits, as `i32`, alike.
+    pub fn random_bits(&mut self, ty: &Type) -> Built {
+        self.drawn(Distribution::Bits, ty)
+    }
+
     /// In a loop each step draws anew: the numbers of all steps are drawn, or given, together, and each step takes its own.
     fn drawn(&mut self, distribution: Distribution, ty: &Type) -> Built {
         let name = self.draw();
         let all = self.for_all_steps(ty);
+        all.check_size().map_err(Fault::new)?;
         let drawn = match self.fed_random(&name, &all) {
             Some(fed) => fed,
             None => {
-                let (seed, step) = (self.seed()?, self.step_count()?);
-                self.ops().random(distribution, seed, Some(step), &name, &all)?
+                // Elsewhere than in training its numbers are others, though both count from 0.
+                let seed = self.seed()?;
+                let (count, stream) = match self.train {
+                    true => (self.step_count()?, name.clone()),
+                    false => (self.calls()?, format!("{}:{name}", self.graph.graph.name)),
+                };
+                self.ops().random(distribution, seed, Some(count), &stream, &all)?
             }
         };
         Ok(self.of_this_step(&name, drawn))

@@ -12,6 +12,8 @@ use crate::source::FilePlace;
 pub(crate) struct Loops {
     /// Those that are open, the outermost first.
     pub open: Vec<OpenLoop>,
+    /// Whether the start of a carry is being built: it belongs to no step of the innermost loop, and so do its draws.
+    pub starting: bool,
     /// How many have been opened: the number of the last one.
     opened: u32,
     /// By node: the innermost loop on whose steps it depends; 0 for none.
@@ -118,6 +120,11 @@ impl Loops {
             changes,
         });
         self.opened
+    }
+
+    /// In how many loops what is built now is done anew in each step.
+    pub fn around(&self) -> usize {
+        self.open.len().saturating_sub(usize::from(self.starting))
     }
 
     /// The innermost loop that is open.

@@ -58,13 +58,13 @@ impl Builder<'_> {
 
     /// The type of a value that each step of the loops around has for itself, for all steps at once: theirs come first.
     pub(in crate::graph) fn for_all_steps(&self, ty: &Type) -> Type {
-        let steps = self.loops.open.iter().map(|open| open.length);
+        let steps = self.loops.open[..self.loops.around()].iter().map(|open| open.length);
         ty.with_dims(steps.chain(ty.dims.iter().copied()).collect::<Vec<_>>())
     }
 
     /// This step's part of a value of all steps of the loops around.
     pub(in crate::graph) fn of_this_step(&mut self, name: &str, all: Tensor) -> Tensor {
-        (0..self.loops.open.len()).fold(all, |rest, at| self.step_of_loop(at, name, rest))
+        (0..self.loops.around()).fold(all, |rest, at| self.step_of_loop(at, name, rest))
     }
 
     /// A value that is handed on from `start`: what stands for it before a step. [`Self::carry_on`] says what it is behind.

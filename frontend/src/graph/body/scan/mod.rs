@@ -110,7 +110,9 @@ impl Builder<'_> {
     /// Declares a carry of the innermost loop. From here on `prev.<name>` is what it was before this step, and the name itself
     /// stands for nothing until it is given.
     pub(super) fn declare_carry(&mut self, name: &Spanned<String>, start: &Expr, span: Span) {
+        self.loops.starting = true;
         let value = self.eval(start);
+        self.loops.starting = false;
         let frame = self.body_frame();
         let Some(number) = self.loops.innermost().map(|open| open.number) else {
             let fault = Fault::new(format!("there is no loop around the carry `{}`", name.value));
