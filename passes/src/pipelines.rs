@@ -48,7 +48,8 @@ const GRAD: GraphPass = Pass::new("grad", Kind::Exact, grad);
 const DCE: GraphPass = Pass::new("dce", Kind::Exact, dce);
 const POOLING: GraphPass = Pass::new("pooling", Kind::Rounding, pooling);
 const ACCUMULATE: GraphPass = Pass::new("accumulate", Kind::Rounding, accumulate);
-const TABLES: GraphPass = Pass::new("tables", Kind::Exact, tables);
+const TABLES: GraphPass = Pass::new("tables", Kind::Exact, tables)
+    .outside("a table is state, which bodies capture or carry as other values");
 const FOLD: GraphPass = Pass::new("fold", Kind::Exact, fold);
 const CANONICAL: GraphPass = Pass::new("canonical", Kind::Exact, canonical);
 const SIMPLIFY: GraphPass = Pass::new("simplify", Kind::Exact, simplify);
