@@ -41,7 +41,7 @@ fn the_list_has_every_chapter_and_says_what_exists() {
     {
         assert!(text.contains(part), "{part}: {text}");
     }
-    assert!(!text.contains("(vgg)"), "{text}");
+    assert!(!text.contains("(elman)") && !text.contains("(vgg)"), "{text}");
 }
 
 /// Counts of parameters take no time.
@@ -85,6 +85,21 @@ fn what_is_wrong_is_said() {
     fs::write(at.join("many.csv"), "id,command,target,value,seed,hash,numerics\nx,y,z,many,0,0,1\n").unwrap();
     assert!(bad(at, "catalogue --results many.csv").contains("`x,y,z,many,0,0,1`"));
     assert!(!run(at, "catalogue run resnet-cifar --results nowhere/x.csv").status.success());
+}
+
+/// Data sets that are made are named like others, and what is wrong with their arguments is said.
+#[test]
+fn made_data_sets_are_named_with_arguments() {
+    let folder = folder();
+    let at = folder.path();
+    let wrong = bad(at, "train elman --data mk1(lenght:32) --epochs 1");
+    assert!(
+        wrong.contains("`lenght`") && wrong.contains("\"symbols\", \"length\", \"count\", \"seed\""),
+        "{wrong}"
+    );
+    let output = run(at, "train elman --data mk1(count:64,seed:5) --epochs 1");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && errors.contains("64 samples, 625 held out"), "{errors}");
 }
 
 #[test]

@@ -33,6 +33,17 @@ files! {
         "densenet",
         "mobilenet_v2",
     ],
+    "Recurrent networks": [
+        "elman",
+        "jordan",
+        "birnn",
+        "deep-rnn",
+        "lstm",
+        "lstm-peephole",
+        "gru",
+        "irnn",
+        "recursive-nn",
+    ],
     "Natural language processing": ["bert-tiny-encoder"],
 }
 

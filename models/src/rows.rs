@@ -46,7 +46,7 @@ pub enum Bound {
     AtMostAbove(&'static str, f64),
 }
 
-use Bound::AtLeast;
+use Bound::{AtLeast, AtMost, AtMostAbove};
 
 const fn trains(
     model: &'static str,
@@ -120,6 +120,21 @@ pub const ROWS: &[Row] = &[
             parameters("densenet161", "densenet", 28_681_000),
         ],
     ),
+    ("elman", &[trains("elman", "elman", 17, "bits", AtMostAbove("entropy", 0.03))]),
+    ("jordan", &[trains("jordan", "jordan", 17, "bits", AtMostAbove("entropy", 0.03))]),
+    (
+        "birnn",
+        &[
+            trains("birnn", "birnn", 20, "accuracy", AtLeast(0.99)),
+            trains("birnn-one-way", "birnn", 20, "accuracy", AtMost(0.52)),
+        ],
+    ),
+    ("deep-rnn", &[trains("deep-rnn", "deep-rnn", 17, "bits", AtMostAbove("entropy of rows", 0.05))]),
+    ("lstm", &[trains("lstm", "lstm", 7, "mse", AtMost(0.01))]),
+    ("lstm-peephole", &[trains("lstm-peephole", "lstm-peephole", 12, "legal", AtLeast(1.0))]),
+    ("gru", &[trains("gru", "gru", 7, "mse", AtMost(0.01))]),
+    ("irnn", &[trains("irnn", "irnn", 7, "mse", AtMost(0.05))]),
+    ("recursive-nn", &[trains("recursive-nn", "recursive-nn", 12, "accuracy", AtLeast(0.99))]),
 ];
 
 /// What is run for the row of this id; nothing where it does not exist yet.

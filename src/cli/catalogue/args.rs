@@ -10,7 +10,7 @@ use crate::cli::args::MachineArgs;
 #[command(after_help = "\
 Examples:
   brolga catalogue                       chapters, what exists for them, and what it came to
-  brolga catalogue run lenet5 mlp
+  brolga catalogue run elman jordan
   brolga catalogue run --stale           whatever has changed since it was run")]
 pub struct CatalogueArgs {
     #[command(subcommand)]
@@ -33,7 +33,7 @@ pub enum Action {
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  brolga catalogue run lenet5
+  brolga catalogue run elman
   brolga catalogue run --stale
   brolga catalogue run --json vgg resnet")]
 pub struct RowArgs {
