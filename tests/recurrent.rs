@@ -283,6 +283,32 @@ fn ended_rows_do_not_come_into_gradients() {
     }
 }
 
+/// A loop is left when all its rows have ended, however many steps it might have: those of this one would take a minute.
+#[test]
+fn a_loop_ends_where_all_rows_have() {
+    for (until, steps, last) in [("h >= 7", 7, [7.0, 7.0]), ("all(h >= 7)", 7, [7.0, 9.0])] {
+        let text = format!(
+            "Model(
+                inputs: {{ \"x\": \"f32[2]\" }},
+                body: [Scan(name: \"s\", times: 1000000000, until: \"{until}\", body: [
+                    Carry(\"h\", \"x\"), Let(\"h\", \"prev.h + 1\"),
+                ])],
+                entries: {{ \"infer\": Infer(outputs: {{ \"h\": \"s.last.h\", \"steps\": \"s.steps\" }}) }},
+            )"
+        );
+        let model = Model::from_text("loop", &text, &Settings::default()).unwrap_or_else(|e| panic!("{e}"));
+        let executable = model.compile("infer").unwrap();
+        let mut state = model.initial_state(5).unwrap();
+        let outputs = executable.manifest().outputs.iter();
+        let mut outputs: Vec<Tensor> = outputs.map(|o| Tensor::zeros(o.dtype, &o.dims).unwrap()).collect();
+        let mut instance = Instance::bind(executable, &state, &Threads::new(1).unwrap()).unwrap();
+        let x = Tensor::from_slice(&[2], &[0.0f32, 2.0]).unwrap();
+        instance.run_tensors(&mut state, &[x], &mut outputs).unwrap();
+        assert_eq!(outputs[0].as_slice::<f32>().unwrap(), last, "{until}");
+        assert_eq!(outputs[1].as_slice::<i32>().unwrap(), [steps], "{until}");
+    }
+}
+
 /// Going backwards, rows begin at their own ends: a step that no row takes is none, so the loop does not end there.
 #[test]
 fn a_step_that_no_row_takes_ends_nothing() {

@@ -240,15 +240,20 @@ fn rows_end() {
     }
 }
 
+/// When Newton's square roots are exact enough.
+const NEWTON: &str = "abs(r * r - x) < 1e-9";
+
 #[test]
 fn loops_end_by_a_condition() {
     // Newton's square roots: each row until it is exact enough, at most ten times.
-    let body = "Scan(name: \"root\", times: 10, until: \"abs(r * r - x) < 1e-9\", body: [
-        Carry(\"r\", \"x\"), Let(\"r\", \"0.5 * (prev.r + x / prev.r)\"), Ref(\"r\"),
-    ])";
+    let body = format!(
+        "Scan(name: \"root\", times: 10, until: \"{NEWTON}\", body: [
+            Carry(\"r\", \"x\"), Let(\"r\", \"0.5 * (prev.r + x / prev.r)\"), Ref(\"r\"),
+        ])"
+    );
     let text = model(
         "\"x\": \"f32[3]\"",
-        body,
+        &body,
         "\"root\": \"root.last.r\", \"all\": \"root.r\", \"steps\": \"root.steps\"",
     );
     let x = [1.0, 2.0, 81.0];
@@ -269,9 +274,18 @@ fn loops_end_by_a_condition() {
     close("all", &found["all"], &all);
     close("steps", &found["steps"], &[most as f64]);
     // The whole loop at once.
-    let whole = text.replace("abs(r * r - x) < 1e-9", "all(abs(r * r - x) < 1e-9)");
+    let whole = text.replace(NEWTON, &format!("all({NEWTON})"));
     let (found, _) = infer(&whole, &[("x", Tensor::f64([3], x))]);
     close("steps", &found["steps"], &[most as f64]);
+    // It ends there, as the first carry of the loop says; without a condition it does not.
+    for (text, guarded) in
+        [(&text, true), (&whole, true), (&text.replace(&format!("until: \"{NEWTON}\","), ""), false)]
+    {
+        let instance = build(text);
+        let loops: Vec<bool> =
+            scans(instance.graph("infer").expect("infer")).iter().map(|scan| scan.guarded).collect();
+        assert_eq!(loops, [guarded], "{text}");
+    }
     let exact = numbers(&found["root"]).iter().zip(&x).all(|(root, x)| (root * root - x).abs() < 1e-9);
     assert!(exact);
 }

@@ -260,6 +260,40 @@ fn random_numbers_are_distributed_as_said() {
     );
 }
 
+/// A guarded scan ends where its first carry does not hold, in either direction: what it stacks is 0 for the steps behind, and carries
+/// are those of the last step. A guard that does not hold at the start leaves all as it was.
+#[test]
+fn guarded_loops_end_early() {
+    let found = |reverse: bool, more: bool| {
+        let text = format!(
+            "graph @g(%more: bool[], %h: f32[], %xs: f32[5], %limit: f32[]) {{
+              %m, %last, %all, %guards = scan %more, %h, %xs, %limit {{length: 5, carries: 2, slices: 1, \
+               reverse: {reverse}, guarded: true, body: graph @b(%more: bool[], %h: f32[], %x: f32[], %limit: f32[]) {{
+                %next = add %h, %x
+                %again = lt %next, %limit
+                return %again as \"more\", %next as \"h\", %next as \"all\", %more as \"guards\"
+              }}}}
+              return %m as \"m\", %last as \"last\", %all as \"all\", %guards as \"guards\"
+            }}"
+        );
+        let graph = Graph::parse(&text).unwrap_or_else(|errors| panic!("{errors}"));
+        graph.verify().unwrap();
+        let xs = Tensor::f32([5], [1.0, 2.0, 4.0, 8.0, 16.0]);
+        let more = Tensor::scalar(Scalar::Bool(more));
+        interpret(&graph, &[&more, &Tensor::f32([], [0.5]), &xs, &Tensor::f32([], [5.0])]).expect("runs")
+    };
+    let of = |flags: &[bool], last: f32, all: [f32; 5]| {
+        let guards = Tensor::generate(&Type::new(DType::Bool, [5]), |at| Scalar::Bool(flags[at + 1]));
+        let more = Tensor::scalar(Scalar::Bool(flags[0]));
+        vec![more, Tensor::f32([], [last]), Tensor::f32([5], all), guards]
+    };
+    let forward = of(&[false, true, true, true, false, false], 7.5, [1.5, 3.5, 7.5, 0.0, 0.0]);
+    assert_eq!(found(false, true), forward);
+    let back = of(&[false, false, false, false, false, true], 16.5, [0.0, 0.0, 0.0, 0.0, 16.5]);
+    assert_eq!(found(true, true), back);
+    assert_eq!(found(false, false), of(&[false; 6], 0.5, [0.0; 5]));
+}
+
 /// Inside a scan the numbers go on where the last iteration ended.
 #[test]
 fn iterations_draw_consecutive_numbers() {

@@ -76,7 +76,7 @@ pub(super) fn makers(config: &Config) -> Vec<Make> {
     }
     if config.regions {
         makers.extend([super::regions::scan as Make, super::regions::cell, super::regions::nested]);
-        makers.push(super::regions::cond);
+        makers.extend([super::regions::guarded as Make, super::regions::cond]);
         if !config.differentiable {
             makers.extend([super::regions::looped as Make, super::regions::fused]);
         }

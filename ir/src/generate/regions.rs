@@ -101,6 +101,38 @@ pub(super) fn nested(m: &mut Maker) -> Made {
     m.add(Scan { body, length: dims[0], carries: 1, slices: 1, reverse: false, guarded: false }, &operands)
 }
 
+/// A loop that ends after some of its steps, or has none. Of what it stacks, one depends on the slices alone, one on the captures, and
+/// one is a product of the state that no step needs.
+pub(super) fn guarded(m: &mut Maker) -> Made {
+    let float = m.config.float;
+    let (length, most, extents) = (m.rng.below(5), m.rng.below(5), m.dims(2));
+    let (slice, row) = (Type::new(float, [extents[0]]), Type::new(float, [extents[1]]));
+    let weights = Type::new(float, extents);
+    let (more, count) = (Type::scalar(DType::Bool), Type::scalar(DType::I32));
+    let types = [&more, &count, &row, &slice, &count, &weights, &row].map(Type::clone);
+    let body = region("guarded", &types, |b, p| {
+        let one = b.constant(scalar(1.0, DType::I32))?;
+        let next = b.add(p[1], one)?;
+        let steps = b.sub(next, p[4])?;
+        let most = b.constant(scalar(most as f64, DType::I32))?;
+        let again = b.compare(Comparison::Lt, steps, most)?;
+        let into = b.dot(p[3], p[5], [&[], &[]], [&[0], &[0]])?;
+        let kept = b.mul(p[2], p[6])?;
+        let sum = b.add(into, kept)?;
+        let state = b.function(Function::Tanh, sum)?;
+        let out = b.dot(p[5], state, [&[], &[]], [&[1], &[0]])?;
+        let out = b.function(Function::Cos, out)?;
+        let apart = b.function(Function::Cos, p[3])?;
+        let fixed = b.mul(p[6], p[6])?;
+        Ok(vec![again, next, state, out, apart, fixed, state])
+    })?;
+    let stacked = slice.with_dims([&[length], slice.dims.as_slice()].concat());
+    let mut operands = [&more, &count, &row, &stacked, &count, &weights, &row].map(|ty| m.of_type(ty));
+    operands[4] = operands[1];
+    let reverse = m.rng.once_in(2);
+    m.add(Scan { body, length, carries: 3, slices: 1, reverse, guarded: true }, &operands)
+}
+
 pub(super) fn cond(m: &mut Maker) -> Made {
     let x = m.any_float(0);
     let y = m.like(x);

@@ -375,10 +375,11 @@ impl Grower<'_> {
 
     /// A loop or a branch.
     fn region(&mut self) -> Added {
-        match self.random.below(8) {
+        match self.random.below(9) {
             0..=1 => self.recurrence(),
             2..=4 => self.cell(),
             5 => self.nested(),
+            6 => self.guarded(),
             _ => self.counted(),
         }
     }
@@ -457,6 +458,44 @@ impl Grower<'_> {
             .enumerate()
             .filter(|(number, _)| (wanted >> number) & 1 == 1)
             .map(|(_, v)| v)
+            .collect())
+    }
+
+    /// A loop over the rows of a matrix that ends before the last one, or has no step: with work on slices and on captures alone.
+    fn guarded(&mut self) -> Added {
+        let float = self.float;
+        let x = self.value(|ty| ty.dtype == float && ty.rank() == 2)?;
+        let dims = self.b.dims(x);
+        let row = Type::new(float, [dims[1]]);
+        let (flag, count) = (Type::new(DType::Bool, []), Type::new(DType::I32, []));
+        let k = self.partner(&row)?;
+        let mut body = Graph::new("guarded");
+        let p = [("more", &flag), ("n", &count), ("h", &row), ("x", &row), ("k", &row)]
+            .map(|(name, ty)| body.add_parameter(name, Role::Data, ty.clone()));
+        let mut b = Builder::new(&mut body, Origin::new("guarded"));
+        let (one, most) = (b.full(1.0, &count)?, b.full(self.random.below(4) as f64, &count)?);
+        let next = b.add(p[1], one)?;
+        let again = b.compare(Comparison::Lt, next, most)?;
+        let kept = b.mul(p[2], p[4])?;
+        let sum = b.add(kept, p[3])?;
+        let state = b.function(Function::Tanh, sum)?;
+        let apart = b.function(Function::Cos, p[3])?;
+        let fixed = b.add(p[4], p[4])?;
+        for (number, value) in [again, next, state, state, apart, fixed].into_iter().enumerate() {
+            body.add_output(&format!("y{number}"), Role::Data, value);
+        }
+        let begins = if self.random.below(4) == 0 { 0.0 } else { 1.0 };
+        let (more, first) = (self.b.full(begins, &flag)?, self.b.full(0.0, &count)?);
+        let start = self.b.full(0.5, &row)?;
+        let reverse = self.random.below(2) == 0;
+        let scan = Scan { body, length: dims[0], carries: 3, slices: 1, reverse, guarded: true };
+        let results = self.b.add_nodes(scan, &[more, first, start, x, k])?;
+        let wanted = self.random.below(1 << results.len());
+        Ok(results
+            .into_iter()
+            .enumerate()
+            .filter(|(number, _)| (wanted >> number) & 1 == 1)
+            .map(|(_, value)| value)
             .collect())
     }
 

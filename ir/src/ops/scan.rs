@@ -193,7 +193,7 @@ impl Scan {
             }
         }
         if let Some(guard) = self.guard().filter(|guard| kept.read.iter().all(|(value, _)| value != guard)) {
-            // A stack of it holds 0 for the steps that were not run: false.
+            // The way back looks at it: its stack is false for the steps that were not run.
             let saved = Source::Result(outputs.len() + kept.saved.len());
             if !known.contains_key(&guard) {
                 kept.saved.push(guard);
@@ -234,7 +234,7 @@ impl Scan {
     }
 
     /// The third step: the loop that runs back. It carries the cotangents of the carries, and the sums of those of the captures. It has
-    /// all iterations; one that was not run changes no cotangent and adds nothing.
+    /// all iterations; of one that was not run nothing is done.
     fn transpose(
         &self,
         cx: &mut GradientCx,
@@ -272,15 +272,13 @@ impl Scan {
         }
         let Back { mut body, operands } = back;
         let guard = self.guard().and_then(|guard| map.get(&guard).copied());
-        let starts: Vec<Value> = linear.carries.iter().map(|(_, cotangent)| map[cotangent]).collect();
-        let mut cotangents = linear.iteration(&mut body, map, &sums, &cx.b.origin)?;
-        if let Some(guard) = guard {
-            let mut b = Builder::new(&mut body, cx.b.origin.clone());
-            let unchanged = starts.into_iter().chain(sums);
-            cotangents = where_run(&mut b, guard, cotangents, unchanged)?;
-        }
+        let cotangents = linear.iteration(&mut body, map, &sums, &cx.b.origin)?;
         for (number, value) in cotangents.into_iter().enumerate() {
             body.add_output(&format!("d{number}"), Role::Data, value);
+        }
+        let guard = guard.and_then(|guard| body.parameters().iter().position(|&id| id == guard.node));
+        if let Some(guard) = guard {
+            body = only_if_run(body, guard, carries, &cx.b.origin)?;
         }
         let scan =
             Scan { body, length: self.length, carries, slices, reverse: !self.reverse, guarded: false };
@@ -419,26 +417,31 @@ impl Source {
     }
 }
 
-/// What an iteration gives, if it was run: else what it would leave `unchanged`, and 0 for all behind that. It is chosen, so that
-/// nothing comes of what the iteration makes of zeros, such as NaN.
-fn where_run(
-    b: &mut Builder,
-    guard: Value,
-    given: Vec<Value>,
-    unchanged: impl Iterator<Item = Value>,
-) -> Result<Vec<Value>, GraphError> {
-    let others = unchanged.map(Some).chain(std::iter::repeat(None));
-    let mut chosen = Vec::with_capacity(given.len());
-    for (value, other) in given.into_iter().zip(others) {
-        let dims = b.dims(value);
-        let run = b.broadcast(guard, &dims, &[])?;
-        let other = match other {
-            Some(other) => other,
-            None => b.zeros_like(value)?,
-        };
-        chosen.push(b.select(run, value, other)?);
+/// A step of the loop that runs back, where the way forward may have ended before it: then it hands its carries on, and gives 0.
+/// Whatever it would make of zeros that are stacked for it, such as NaN, comes into nothing, nor into its own gradient.
+fn only_if_run(step: Graph, guard: usize, carries: usize, origin: &Origin) -> Result<Graph, GraphError> {
+    let (mut whole, mut otherwise) = (Graph::new(&step.name), Graph::new(&step.name));
+    let (mut operands, mut held) = (Vec::new(), Vec::new());
+    for &id in step.parameters() {
+        let (name, ty) = (step.parameter(id).map_or("", |p| &p.name), &step.node(id).types[0]);
+        operands.push(whole.add_parameter(name, Role::Data, ty.clone()));
+        held.push(otherwise.add_parameter(name, Role::Data, ty.clone()));
     }
-    Ok(chosen)
+    operands.insert(0, operands[guard]);
+    let names: Vec<String> = step.outputs().iter().map(|output| output.name.clone()).collect();
+    for (number, output) in step.outputs().iter().enumerate() {
+        let value = match number < carries {
+            true => held[number],
+            false => Builder::new(&mut otherwise, origin.clone()).full(0.0, step.ty(output.value))?,
+        };
+        otherwise.add_output(&output.name, Role::Data, value);
+    }
+    let cond = Cond { then: step, otherwise };
+    let results = Builder::new(&mut whole, origin.clone()).add_nodes(cond, &operands)?;
+    for (name, value) in names.iter().zip(results) {
+        whole.add_output(name, Role::Data, value);
+    }
+    Ok(whole)
 }
 
 /// Whether a node computes element by element: cheap enough to be done again.

@@ -427,6 +427,23 @@ fn regions(all: &mut Vec<Case>) {
     });
     let scan = Scan { body: counting, length: 3, carries: 2, slices: 0, reverse: false, guarded: false };
     push(all, scan, &[Tensor::scalar(Scalar::I32(2)), floats(&[2]), floats(&[2])]);
+    // One that ends after its third step, or does not begin. What it divides by is 0 in the stack for steps that were not run.
+    let (more, count) = (Type::scalar(DType::Bool), Type::scalar(DType::I32));
+    let ending = region(&[more, count, ty(&[3]), ty(&[3]), ty(&[3, 3])], |b, p| {
+        let next = b.add_scalar(p[1], 1.0).unwrap();
+        let most = b.scalar(3.0, DType::I32).unwrap();
+        let again = b.compare(Comparison::Lt, next, most).unwrap();
+        let mixed = b.dot(p[4], p[2], [&[], &[]], [&[1], &[0]]).unwrap();
+        let ratio = b.elementwise(ScalarOp::Div, &[p[3], mixed]).unwrap();
+        let state = b.function(Function::Tanh, ratio).unwrap();
+        vec![again, next, state, ratio]
+    });
+    for (length, reverse, more) in [(5, false, true), (4, true, true), (2, false, true), (3, false, false)] {
+        let scan = Scan { body: ending.clone(), length, carries: 3, slices: 1, reverse, guarded: true };
+        let [more, count] = [Scalar::Bool(more), Scalar::I32(0)].map(Tensor::scalar);
+        let (h, x) = (between(&[3], 0.5, 1.0), between(&[length, 3], 0.5, 1.5));
+        push(all, scan, &[more, count, h, x, between(&[3, 3], 0.5, 1.0)]);
+    }
     let then = region(&[ty(&[3]), ty(&[3])], |b, p| vec![b.mul(p[0], p[1]).unwrap(), p[0]]);
     let otherwise = region(&[ty(&[3]), ty(&[3])], |b, p| {
         let sine = b.function(Function::Sin, p[0]).unwrap();

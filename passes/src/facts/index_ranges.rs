@@ -157,11 +157,12 @@ fn keeps_elements(op: &Op, graph: &Graph, id: NodeId) -> bool {
 }
 
 /// What a region that certainly runs asks of its parameters, it asks of its operands, in the same order. The condition of a
-/// loop runs once at least; its body, that of a guarded one, and either branch of a condition may not.
+/// loop runs once at least, its body and either branch of a condition may not. A guarded loop counts as one that runs to its end, so
+/// that an entry asks the same of its inputs whether the loop may end early in it or not.
 fn regions(graph: &Graph, id: NodeId, op: RegionOp<'_>, ranges: &mut ValueTable<Range>) {
     let body = match op {
         RegionOp::Fused(fused) => &fused.body,
-        RegionOp::Scan(scan) if scan.length > 0 && !scan.guarded => &scan.body,
+        RegionOp::Scan(scan) if scan.length > 0 => &scan.body,
         RegionOp::While(looped) if looped.limit > 0 => &looped.condition,
         RegionOp::Scan(_) | RegionOp::While(_) | RegionOp::Cond(_) => return,
     };
