@@ -218,6 +218,8 @@ const CALLS: &[(&str, &[&str])] = &[
     ("bernoulli", &["bernoulli(sigmoid(x))"]),
     ("categorical", &["categorical(x)", "categorical(x[0], [batch])"]),
     ("permutation", &["permutation(batch)"]),
+    ("grad", &["grad(sum(x * x * z), x)"]),
+    ("jvp", &["jvp(x * x, x, z)"]),
     ("sort", &["sort(x, axis=0)", "sort(x, axis=1)"]),
     ("argsort", &["argsort(x, axis=0)", "argsort(x, axis=1)"]),
     ("top_k", &["top_k(x, 3, axis=1)[0]", "top_k(x, 3, axis=0)[0]"]),

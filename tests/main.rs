@@ -16,6 +16,7 @@ mod control_flow;
 mod cross;
 mod data;
 mod depth;
+mod derivatives;
 mod documents;
 mod eval;
 mod executables;

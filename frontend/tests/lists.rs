@@ -10,7 +10,8 @@ use brolga_ir::{DType, Tensor, Type};
 
 use crate::common::{formulas, mistakes, numbers, run};
 
-/// What takes numbers only, or texts; of the last two, what belongs to the data is not in an output.
+/// What takes numbers only, or texts; what is computed from other values; of the last two, what belongs to the data is not in an
+/// output.
 const NO_TENSORS: &[(&str, &str)] = &[
     ("len", "x"),
     ("range", "start"),
@@ -22,6 +23,11 @@ const NO_TENSORS: &[(&str, &str)] = &[
     ("shift", "fill"),
     ("pad", "padding"),
     ("pad", "value"),
+    ("grad", "y"),
+    ("grad", "x"),
+    ("jvp", "y"),
+    ("jvp", "x"),
+    ("jvp", "v"),
     ("r2", "x"),
     ("r2", "target"),
     ("total", "x"),

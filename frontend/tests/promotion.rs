@@ -53,6 +53,8 @@ const CALLS: &[(&str, &str)] = &[
     ("cross_entropy(x, softmax(d, axis=1))", "f64[]"),
     ("nll(d, l[:, 0], weights=x[0])", "f64[]"),
     ("focal(x, i[:, 0], weights=d[0])", "f32[]"),
+    ("grad(sum(d * x), d)", "f64[4, 3]"),
+    ("jvp(x * i, x, x)", "f32[4, 3]"),
     ("accuracy(d, u[:, 0])", "f32[]"),
     ("top_k_accuracy(d, u[:, 0], 2)", "f32[]"),
 ];

@@ -72,6 +72,8 @@ pub(super) const FUNCTIONS: &[FunctionRow] = &[
     ("bernoulli(sigmoid(x){})", NONE),
     ("categorical(x[0]{})", &[("dims", "[3]")]),
     ("permutation(5{})", NONE),
+    ("grad(sum(x * x), x{})", NONE),
+    ("jvp(x * x, x, t{})", NONE),
     ("abs(x{})", NONE),
     ("floor(x{})", NONE),
     ("ceil(x{})", NONE),

@@ -10,6 +10,7 @@ mod attention;
 mod chance;
 mod classes;
 mod creation;
+mod derivatives;
 mod elementwise;
 mod function;
 mod losses;
@@ -24,7 +25,7 @@ mod sorting;
 use crate::signature::Signature;
 use function::Function;
 
-const FUNCTIONS: [&[Function]; 12] = [
+const FUNCTIONS: [&[Function]; 13] = [
     &numbers::FUNCTIONS,
     &elementwise::FUNCTIONS,
     &reductions::FUNCTIONS,
@@ -34,6 +35,7 @@ const FUNCTIONS: [&[Function]; 12] = [
     &creation::FUNCTIONS,
     &sorting::FUNCTIONS,
     &chance::FUNCTIONS,
+    &derivatives::FUNCTIONS,
     &attention::FUNCTIONS,
     &losses::FUNCTIONS,
     &metrics::FUNCTIONS,

@@ -34,16 +34,14 @@ pub(super) fn outline(
         map: HashMap::new(),
         inside: HashMap::new(),
         order: Vec::new(),
+        through: HashSet::new(),
         names: HashSet::new(),
     };
     for (name, placeholder) in parameters {
         let inner = outliner.parameter(name, *placeholder);
         outliner.map.insert(*placeholder, inner);
-        outliner.inside.insert(placeholder.node, true);
     }
-    for (_, value) in outputs {
-        outliner.visit(*value);
-    }
+    outliner.visit_all(parameters, outputs);
     for id in std::mem::take(&mut outliner.order) {
         outliner.copy(id, 0)?;
     }
@@ -66,11 +64,67 @@ struct Outliner<'g> {
     inside: HashMap<NodeId, bool>,
     /// Those that do, operands first.
     order: Vec<NodeId>,
+    /// Nodes that a derivative in the body goes through: they move, too, though they may be the same in each step.
+    through: HashSet<NodeId>,
     /// The names of parameters, then those of outputs.
     names: HashSet<String>,
 }
 
 impl Outliner<'_> {
+    /// Finds what the outputs need of each step: what depends on placeholders, and what derivatives in there go through. Of
+    /// `jvp(g, w, prev.d)` that is all between `w` and `g`: a value that is captured is a constant to a derivative in the body.
+    fn visit_all(&mut self, parameters: &[Port], outputs: &[Port]) {
+        loop {
+            self.inside = parameters.iter().map(|(_, placeholder)| (placeholder.node, true)).collect();
+            self.order.clear();
+            for (_, value) in outputs {
+                self.visit(*value);
+            }
+            let known = self.through.len();
+            for id in std::mem::take(&mut self.order) {
+                self.order.push(id);
+                self.go_through(id);
+            }
+            if self.through.len() == known {
+                return;
+            }
+            // What derivatives go through may stand anywhere before the loop.
+            self.first = 0;
+        }
+    }
+
+    /// Notes what lies between the values that a derivative is by and those that it is of.
+    fn go_through(&mut self, id: NodeId) {
+        let node = self.graph.node(id);
+        let (of, by) = match &node.op {
+            Op::Differentiate(_) => node.operands.split_at(1),
+            Op::Jvp(jvp) => {
+                let (of, by, _) = jvp.split(&node.operands);
+                (of, by)
+            }
+            _ => return,
+        };
+        // Whether a node depends on what the derivative is by.
+        let mut depends: HashMap<NodeId, bool> = by.iter().map(|value| (value.node, true)).collect();
+        let ends = depends.clone();
+        let mut stack: Vec<NodeId> = of.iter().map(|value| value.node).collect();
+        while let Some(&id) = stack.last() {
+            let operands = &self.graph.node(id).operands;
+            let length = stack.len();
+            if !depends.contains_key(&id) {
+                let unknown = operands.iter().map(|operand| operand.node);
+                stack.extend(unknown.filter(|id| !depends.contains_key(id)));
+            }
+            if stack.len() == length {
+                let found = operands.iter().any(|operand| depends.get(&operand.node) == Some(&true));
+                if *depends.entry(id).or_insert(found) && !ends.contains_key(&id) {
+                    self.through.insert(id);
+                }
+                stack.pop();
+            }
+        }
+    }
+
     /// Finds what depends on placeholders among a value and all that it is made of.
     fn visit(&mut self, value: Value) {
         // Depth-first by hand: graphs may be deeper than the stack.
@@ -88,7 +142,8 @@ impl Outliner<'_> {
             let unknown = operands.iter().map(|operand| operand.node);
             stack.extend(unknown.filter(|id| !self.inside.contains_key(id)));
             if stack.len() == length {
-                let inside = operands.iter().any(|operand| self.inside[&operand.node]);
+                let inside =
+                    self.through.contains(&id) || operands.iter().any(|operand| self.inside[&operand.node]);
                 self.inside.insert(id, inside);
                 if inside {
                     self.order.push(id);
