@@ -17,8 +17,8 @@ fn rows(at: &Path, arguments: &str) -> Vec<Value> {
     value["rows"].as_array().unwrap().clone()
 }
 
-/// The results that come along: each run has one, which is of the model, the settings and the data as they are, and what its
-/// target says. `brolga catalogue run --stale` mends what is not.
+/// The results that come along are of models, settings and data as they are, and what their targets say. `brolga catalogue run
+/// --stale` mends what is not.
 #[test]
 fn results_that_come_along_are_of_the_models_as_they_are() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -28,6 +28,19 @@ fn results_that_come_along_are_of_the_models_as_they_are() {
     assert_eq!(lines, rows.iter().filter(|row| row["run"] == true).count(), "lines of no run");
     for row in rows.iter().filter(|row| row["run"] == true) {
         assert_eq!((&row["stale"], &row["holds"]), (&false.into(), &true.into()), "{row}");
+    }
+}
+
+/// Rows that take about a second, to the bit: chance, data and arithmetic are the same everywhere.
+#[test]
+fn short_rows_come_to_what_comes_along() {
+    let folder = folder();
+    let kept = rows(Path::new(env!("CARGO_MANIFEST_DIR")), "catalogue --json");
+    let again = rows(folder.path(), "catalogue run elman jordan --json --results results.csv");
+    assert_eq!(again.len(), 2);
+    for row in again {
+        let kept = kept.iter().find(|kept| kept["command"] == row["command"]).unwrap();
+        assert_eq!((&row["target"], &row["value"]), (&kept["target"], &kept["value"]), "{row}");
     }
 }
 
