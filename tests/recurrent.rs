@@ -7,7 +7,7 @@ use std::sync::Arc;
 use brolga::ir::interpret::interpret;
 use brolga::ir::ops::Role;
 use brolga::passes::{Manager, Options, pipelines};
-use brolga::runtime::{DType, Executable, Instance};
+use brolga::runtime::{DType, Executable, Instance, SlotKind};
 use brolga::{CompileOptions, Model, Settings, State, TargetCpu, Tensor, Threads};
 
 use crate::fuzz::values::from_runtime;
@@ -334,6 +334,49 @@ fn a_step_that_no_row_takes_ends_nothing() {
     // The first row begins at its position 2, and ends there with all others.
     assert_eq!(outputs[0].as_slice::<f32>().unwrap(), [1.0, 0.0]);
     assert_eq!(outputs[1].as_slice::<i32>().unwrap(), [1]);
+}
+
+/// Each step of an entry runs the body, and its loops offer the same each time: two steps of training are two runs of one.
+#[test]
+fn entries_of_several_steps_see_behind_their_loops() {
+    let step = "Minimize(loss: \"mse(it, y)\", optimizer: Sgd(lr: 0.1))";
+    let learned = |steps: &str, runs: usize| {
+        let text = format!(
+            "Model(
+                inputs: {{ \"x\": \"f32[batch, 6, 3]\", \"y\": \"f32[batch, 3]\" }},
+                body: [
+                    Scan(name: \"outer\", times: 2, body: [Scan(name: \"s\", over: {{ \"x\": \"x\" }}, body: [
+                        Carry(\"h\", \"zeros([batch, 3])\"), Expr(\"prev.h + it\"), Linear(name: \"k\", features: 3), As(\"h\"),
+                    ]), Ref(\"s.last.h\"), As(\"z\")]),
+                    Expr(\"outer.last.z + outer.s.h[:, 0, 0]\"),
+                ],
+                entries: {{ \"train\": Entry(mode: \"train\", steps: [{steps}]) }},
+            )"
+        );
+        let model = Model::from_text("loop", &text, &Settings::default().dim("batch", 4));
+        let model = model.unwrap_or_else(|e| panic!("{text}\n{e}"));
+        let executable = model.compile("train").unwrap();
+        let mut state = model.initial_state(5).unwrap();
+        let inputs: Vec<Tensor> = (executable.manifest().inputs.iter())
+            .map(|input| {
+                let count: usize = input.dims.iter().product();
+                let values: Vec<f32> = (0..count).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+                Tensor::from_slice(&input.dims, &values).unwrap()
+            })
+            .collect();
+        let outputs = executable.manifest().outputs.iter();
+        let mut outputs: Vec<Tensor> = outputs.map(|o| Tensor::zeros(o.dtype, &o.dims).unwrap()).collect();
+        let mut instance = Instance::bind(executable, &state, &Threads::new(1).unwrap()).unwrap();
+        for _ in 0..runs {
+            instance.run_tensors(&mut state, &inputs, &mut outputs).unwrap();
+        }
+        let parameters = state.slots().iter().filter(|slot| slot.kind() == SlotKind::Parameter);
+        parameters.map(|slot| slot.tensor().as_slice::<f32>().unwrap().to_vec()).collect::<Vec<_>>()
+    };
+    let (one, two) = (learned(step, 2), learned(&format!("{step}, {step}"), 1));
+    for (one, two) in one.iter().flatten().zip(two.iter().flatten()) {
+        assert!((one - two).abs() < 1e-5, "{one} {two}");
+    }
 }
 
 #[test]

@@ -127,6 +127,13 @@ impl Loops {
         self.open.len().saturating_sub(usize::from(self.starting))
     }
 
+    /// Forgets what the loop of that path has offered behind it.
+    pub fn forget(&mut self, path: &str) {
+        let is_inside = |name: &str| name.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+        self.behind.retain(|name| !is_inside(name));
+        self.ended.retain(|name, _| !is_inside(name));
+    }
+
     /// The innermost loop that is open.
     pub fn innermost(&mut self) -> Option<&mut OpenLoop> {
         self.open.last_mut()

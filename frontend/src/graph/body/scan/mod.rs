@@ -26,6 +26,8 @@ impl Builder<'_> {
         let path = self.full_name(name);
         let way = self.way(step, span);
         self.graph.enter(&path, &self.source, span);
+        // What it offered when the body was run before: each step of an entry runs it.
+        self.loops.forget(&path);
         let (length, reverse) = way.as_ref().map_or((1, false), |way| (way.length, way.reverse));
         let number = self.open_loop(length, reverse);
         let level = self.values.enter();
