@@ -2,6 +2,9 @@
 
 use brolga::{Model, Network, Settings, Tensor, Threads};
 
+/// What is expected where x and v are these.
+type Expected = fn(f32, f32) -> f32;
+
 const X: [f32; 3] = [0.5, -1.0, 2.0];
 const V: [f32; 3] = [1.0, 0.25, -0.5];
 
@@ -30,7 +33,7 @@ fn close(what: &str, found: &[f32], expected: impl Fn(f32, f32) -> f32) {
 
 #[test]
 fn derivatives_are_values() {
-    let rows: [(&str, &str, fn(f32, f32) -> f32); 7] = [
+    let rows: [(&str, &str, Expected); 7] = [
         ("", "grad(sum(x ** 3), x)", |x, _| 3.0 * x * x),
         ("", "jvp(x ** 3, x, v)", |x, v| 3.0 * x * x * v),
         ("", "grad(sum(grad(sum(x ** 3), x)), x)", |x, _| 6.0 * x),
@@ -54,7 +57,7 @@ fn derivatives_are_values() {
 /// In a loop a derivative by a value from before it goes through what was computed before it, too.
 #[test]
 fn derivatives_in_loops_go_through_what_stands_before_them() {
-    let rows: [(&str, fn(f32, f32) -> f32); 3] = [
+    let rows: [(&str, Expected); 3] = [
         // Hessian-vector products: (6 x)^3 v.
         ("Let(\"g\", \"grad(sum(x ** 3), x)\"), Scan(name: \"s\", times: 3, body: [
             Carry(\"p\", \"v\"), Let(\"p\", \"jvp(g, x, prev.p)\"), Ref(\"p\")])", |x, v| 216.0 * x * x * x * v),
