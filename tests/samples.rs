@@ -24,6 +24,8 @@ const OUTPUTS: &[(&str, Samples)] = &[
     ("x[0]", Samples::Together),
     ("x @ transpose(x, [1, 0])", Samples::Together),
     ("reshape(x, [batch * 3])", Samples::Together),
+    ("x * batch", Samples::Together),
+    ("tanh(x * batch) + 1", Samples::Together),
 ];
 
 /// A kind of input beside `x`: its type, what it has of the samples, and how it goes into the output.

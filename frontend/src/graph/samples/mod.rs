@@ -34,7 +34,8 @@ impl From<Share> for Samples {
     fn from(share: Share) -> Samples {
         match share {
             Share::Fixed(Some(MEAN)) => Samples::Same,
-            Share::Samples { along, .. } if (along.outer, along.inner) == (1, 1) => {
+            // Another ratio: it is made of that sample, and of how many there are.
+            Share::Samples { along, ratio: Some(MEAN) } if (along.outer, along.inner) == (1, 1) => {
                 Samples::Along(along.axis)
             }
             _ => Samples::Together,
