@@ -332,6 +332,53 @@ fn every_call_draws_anew() {
     assert_eq!(streams.len(), 2, "the same draws in both steps");
 }
 
+/// Several states at once: all from what was before, `it` the old value, and a second `*` what the first one stands for.
+#[test]
+fn updates_of_several_states() {
+    let instance = build(
+        "Model(
+            inputs: { \"t\": \"f32[]\" },
+            body: [
+                Parameter(name: \"a\", dims: []), Parameter(name: \"b\", dims: []),
+                Parameter(name: \"d.x\", dims: []), Parameter(name: \"d.y\", dims: []),
+                Parameter(name: \"e.x\", dims: []), Parameter(name: \"e.y\", dims: []),
+            ],
+            entries: { \"set\": Entry(steps: [Update({
+                \"a\": \"b\", \"b\": \"it * a + t\", \"d.*\": \"clip(it, -1, 1)\", \"e.*\": \"parameter('d.*') + it\",
+            })]) },
+        )",
+    );
+    let mut values = initial(&instance);
+    let given =
+        [("a", 2.0), ("b", 3.0), ("t", 10.0), ("d.x", 5.0), ("d.y", -5.0), ("e.x", 0.5), ("e.y", 0.25)];
+    for (name, value) in given {
+        values.insert(name.into(), Tensor::f64([], [value]));
+    }
+    update(instance.graph("set").expect("set"), &mut values);
+    for (name, value) in [("a", 3.0), ("b", 16.0), ("d.x", 1.0), ("d.y", -1.0), ("e.x", 5.5), ("e.y", -4.75)]
+    {
+        assert_eq!(numbers(&values[name]), [value], "{name}");
+    }
+    for (update, message) in [
+        ("{ \"c\": \"1\" }", "there is no state `c`"),
+        ("{ \"c.*\": \"1\" }", "no state has a name like `c.*`"),
+        ("{ \"*.*\": \"1\" }", "`*.*` has more than one `*`"),
+        ("{ \"a\": \"it\", \"*\": \"1\" }", "`a` is updated twice in one step"),
+        ("{ \"a\": \"[1, 2]\" }", "`a` is f32[], but its new value is f32[2]"),
+        ("{ \"a\": \"it\" }, value: \"1\"", "`value` has no effect beside a map"),
+        ("\"a\"", "`Update` needs `value`, or a map of states"),
+        ("{ \"d.*\": \"parameter('f.*')\" }", "there is no parameter 'f.x' before this place"),
+    ] {
+        let found = mistakes(&format!(
+            "Model(
+                body: [Parameter(name: \"a\", dims: []), Parameter(name: \"d.x\", dims: [])],
+                entries: {{ \"set\": Entry(steps: [Update({update})]) }},
+            )"
+        ));
+        assert!(found.contains(message), "{update}: {found}");
+    }
+}
+
 #[test]
 fn a_metric_is_one_number() {
     let model = |metric: &str| {

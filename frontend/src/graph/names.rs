@@ -130,9 +130,22 @@ pub(super) fn matches(pattern: &str, name: &str) -> bool {
     rest.ends_with(last)
 }
 
+/// What the one `*` of a pattern stands for in a name that fits; nothing for others, and without a `*`.
+pub(super) fn starred<'n>(pattern: &str, name: &'n str) -> Option<&'n str> {
+    let (before, behind) = pattern.split_once('*')?;
+    name.strip_prefix(before)?.strip_suffix(behind)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use super::{matches, starred};
+
+    #[test]
+    fn stars_stand_for_texts() {
+        assert_eq!(starred("fine.*", "fine.0.weight"), Some("0.weight"));
+        assert_eq!(starred("*.bias", "fc.bias"), Some("fc"));
+        assert_eq!([starred("a*a", "a"), starred("a.*", "b.w"), starred("a", "a")], [None; 3]);
+    }
 
     #[test]
     fn patterns() {

@@ -3,7 +3,7 @@
 use super::decoder::{Decoder, Given};
 use super::notation::{Value, ValueKind, field_list};
 use super::structure::{ActionWord, Clip, EntryWord, GROUP, Mode, Structured};
-use super::tree::{Action, ChosenOptimizer, EntryKind, EntryPoint, Group, Minimize, Outputs};
+use super::tree::{Action, ChosenOptimizer, EntryKind, EntryPoint, Group, Minimize, NewState, Outputs};
 use crate::diagnostics::Diagnostic;
 use crate::expr::{Expr, Template};
 use crate::signature::{Words, find};
@@ -99,14 +99,29 @@ impl Decoder<'_> {
         let given = self.matched(&word.structure(), &fields, value.span);
         match word {
             ActionWord::Minimize => Some(Action::Minimize(Box::new(self.minimize(&given, value.span)))),
-            ActionWord::Update => {
-                let span = value.span;
-                let state =
-                    given.get("state").map_or(Template::mistake(span), |v| self.template_or_mistake(v));
-                let value = given.get("value").map_or(Expr::mistake(span), |v| self.expression_or_mistake(v));
-                Some(Action::Update { state, value })
-            }
+            ActionWord::Update => Some(Action::Update(self.update(&given, value.span))),
         }
+    }
+
+    /// The fields of an `Update`: a state and its value, or a map of several.
+    fn update(&mut self, given: &Given, span: Span) -> Vec<NewState> {
+        let (state, value) = (given.get("state"), given.get("value"));
+        if let Some(Value { kind: ValueKind::Map(entries), .. }) = state {
+            if let Some(value) = value {
+                self.error(value.span, "`value` has no effect beside a map of states and their values");
+            }
+            let new = entries.iter().map(|(state, value)| NewState {
+                state: self.template_or_mistake(state),
+                value: self.expression_or_mistake(value),
+            });
+            return new.collect();
+        }
+        if state.is_some() && value.is_none() {
+            self.error(span, "`Update` needs `value`, or a map of states and their values");
+        }
+        let state = state.map_or(Template::mistake(span), |state| self.template_or_mistake(state));
+        let value = value.map_or(Expr::mistake(span), |value| self.expression_or_mistake(value));
+        vec![NewState { state, value }]
     }
 
     /// The fields of a gradient step. One that is missing or a mistake, which is reported, leaves the others as they are.

@@ -277,7 +277,9 @@ impl Structured for ActionWord {
                     ]
                 }
             }
-            ActionWord::Update => const { &[needs("state", Form::Text), needs("value", Form::Value)] },
+            ActionWord::Update => {
+                const { &[needs("state", Form::Any(&[Form::Text, VALUES])), may("value", Form::Value)] }
+            }
         }
     }
 }

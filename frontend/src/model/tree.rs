@@ -214,11 +214,15 @@ pub(crate) type Outputs = Vec<(Spanned<String>, Expr)>;
 #[derive(Debug)]
 pub(crate) enum Action {
     Minimize(Box<Minimize>),
-    /// A state slot becomes the value of an expression.
-    Update {
-        state: Template,
-        value: Expr,
-    },
+    /// State becomes the values of expressions, all of them from what was before.
+    Update(Vec<NewState>),
+}
+
+/// What a piece of state becomes, or all whose names fit a pattern.
+#[derive(Debug)]
+pub(crate) struct NewState {
+    pub state: Template,
+    pub value: Expr,
 }
 
 /// One gradient step.

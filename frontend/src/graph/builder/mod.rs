@@ -148,6 +148,8 @@ pub(crate) struct Builder<'a> {
     // Where the walk is.
     /// The current value, `it`.
     pub current: Val,
+    /// What a `*` in the name of a state stands for, in an update by a pattern.
+    pub star: Option<String>,
     /// All imports of this pass.
     pub(super) import_sites: Vec<ImportSite>,
     /// Those that the walk is inside of, the outermost first.
@@ -197,6 +199,7 @@ impl<'a> Builder<'a> {
             path: Vec::new(),
             numbering: vec![Numbering::Kind(HashMap::new())],
             current: Val::Unknown,
+            star: None,
             values: NamedValues::default(),
             slots: Slots::default(),
             class_axes: ClassAxes::default(),

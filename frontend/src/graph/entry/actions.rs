@@ -1,14 +1,12 @@
 //! What an entry does behind the body: the steps of training, updates of state.
 
+use brolga_ir::DType;
 use brolga_ir::ops::{Op, Role, StopGradient};
-use brolga_ir::{DType, Type};
 
 use super::memory::OptimizerMemory;
 use super::opening::Base;
-use crate::diagnostics::Diagnostic;
-use crate::expr::Template;
 use crate::graph::builder::Builder;
-use crate::graph::value::{Built, Fault, Tensor};
+use crate::graph::value::{Built, Tensor};
 use crate::model::tree::{Action, EntryPoint, Minimize, Outputs};
 use crate::source::Span;
 
@@ -71,37 +69,8 @@ impl Builder<'_> {
                 let memory = self.memory(entry, minimized);
                 self.minimize(minimize, loss, &memory, minimize.loss.span);
             }
-            Action::Update { state, value } => {
-                // Both are looked at, whatever is wrong with the other.
-                let (updated, evaluated) = (self.updated_state(state), self.eval(value));
-                let Some((name, expected)) = updated else { return };
-                let dtype = expected.dtype;
-                let Some(tensor) = self.as_tensor_of(evaluated, dtype, value.span) else { return };
-                let found = self.ops().ty(tensor);
-                if found != expected {
-                    let message = format!("`{name}` is {expected}, but its new value is {found}");
-                    self.fail(Fault::new(message), value.span);
-                    return;
-                }
-                self.slots.set(&name, tensor);
-            }
+            Action::Update(new) => self.update(new),
         }
-    }
-
-    /// The name and the type of a state that is to become another value; nothing if there is none, which is reported.
-    fn updated_state(&mut self, state: &Template) -> Option<(String, Type)> {
-        let name = self.fill(state)?;
-        if let Some((slot, _)) = self.slots.get(&name) {
-            return Some((name, slot.ty.clone()));
-        }
-        if self.misses(&name) {
-            return None;
-        }
-        let names: Vec<String> = self.slots.list().iter().map(|slot| slot.name.clone()).collect();
-        let diagnostic = Diagnostic::new(&self.source, state.span, format!("there is no state `{name}`"))
-            .suggest(&name, names.iter().map(String::as_str));
-        self.report(diagnostic);
-        None
     }
 
     /// The counts behind the steps of an entry: its own where it has gradient steps, and `step` where it is in training mode.

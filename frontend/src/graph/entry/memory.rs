@@ -74,7 +74,7 @@ fn minimizes(entry: &EntryPoint) -> Vec<&Minimize> {
             for step in steps {
                 match step {
                     Action::Minimize(minimize) => minimizes.push(&**minimize),
-                    Action::Update { .. } => {}
+                    Action::Update(_) => {}
                 }
             }
             minimizes

@@ -8,6 +8,7 @@ mod memory;
 mod minimize;
 mod opening;
 mod samples;
+mod update;
 
 pub(crate) use samples::output_samples;
 

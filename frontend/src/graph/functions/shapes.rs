@@ -127,7 +127,10 @@ pub(super) const FUNCTIONS: [Function; 8] = [
     }),
     function("take", &TAKE, take),
     function("parameter", &[required("name")], |builder, args| {
-        let name = args.text("name")?.unwrap_or_default().to_owned();
+        let mut name = args.text("name")?.unwrap_or_default().to_owned();
+        if let Some(star) = &builder.star {
+            name = name.replace('*', star);
+        }
         if let Some((_, value)) = builder.slots.get(&name) {
             return Ok(Val::Tensor(value));
         }

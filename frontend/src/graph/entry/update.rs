@@ -1,0 +1,107 @@
+//! The step `Update`: state becomes what expressions say.
+//!
+//! ```text
+//! Update({ "w": "0.9 * it + g", "fine.*": "parameter('pre.*')" })
+//! ```
+//!
+//! `it` is the old value. All values are computed from what was before the step. Of a pattern with a `*` each state whose name fits
+//! is one, and a `*` in `parameter('...')` is what the first one stands for.
+
+use brolga_ir::Type;
+
+use crate::diagnostics::Diagnostic;
+use crate::expr::{Expr, Template};
+use crate::graph::builder::Builder;
+use crate::graph::names::starred;
+use crate::graph::state::SlotKind;
+use crate::graph::value::{Fault, Tensor, Val};
+use crate::model::tree::NewState;
+
+/// A piece of state that becomes another value.
+struct Target {
+    name: String,
+    ty: Type,
+    now: Tensor,
+    /// What the `*` of the pattern stands for, if it has one.
+    star: Option<String>,
+}
+
+impl Builder<'_> {
+    /// Sets all states of an `Update`.
+    pub(super) fn update(&mut self, all: &[NewState]) {
+        let mut set: Vec<(String, Tensor)> = Vec::new();
+        for NewState { state, value } in all {
+            let targets = self.targets(state);
+            if targets.is_empty() {
+                // Both are looked at, whatever is wrong with the other.
+                self.eval_with(Val::Unknown, None, value);
+            }
+            for target in targets {
+                if set.iter().any(|(name, _)| *name == target.name) {
+                    self.fail(
+                        Fault::new(format!("`{}` is updated twice in one step", target.name)),
+                        state.span,
+                    );
+                    continue;
+                }
+                set.extend(self.new_value(&target, value).map(|value| (target.name, value)));
+            }
+        }
+        for (name, value) in set {
+            self.slots.set(&name, value);
+        }
+    }
+
+    /// What an expression makes of a state; nothing after a mistake, which is reported.
+    fn new_value(&mut self, target: &Target, value: &Expr) -> Option<Tensor> {
+        let evaluated = self.eval_with(Val::Tensor(target.now), target.star.clone(), value);
+        let tensor = self.as_tensor_of(evaluated, target.ty.dtype, value.span)?;
+        let found = self.ops().ty(tensor);
+        if found != target.ty {
+            let message = format!("`{}` is {}, but its new value is {found}", target.name, target.ty);
+            self.fail(Fault::new(message), value.span);
+            return None;
+        }
+        Some(tensor)
+    }
+
+    /// An expression where the current value is this, and a `*` in names of state stands for that.
+    fn eval_with(&mut self, current: Val, star: Option<String>, expr: &Expr) -> Val {
+        let current = std::mem::replace(&mut self.current, current);
+        let star = std::mem::replace(&mut self.star, star);
+        let value = self.eval(expr);
+        (self.current, self.star) = (current, star);
+        value
+    }
+
+    /// The states that a name or a pattern means; none after a mistake, which is reported.
+    fn targets(&mut self, state: &Template) -> Vec<Target> {
+        let Some(name) = self.fill(state) else { return Vec::new() };
+        if name.matches('*').count() > 1 {
+            self.fail(Fault::new(format!("`{name}` has more than one `*`")), state.span);
+            return Vec::new();
+        }
+        let pattern = name.contains('*');
+        let list = self.slots.list().iter().filter(|slot| {
+            let own = matches!(slot.kind, SlotKind::Parameter | SlotKind::Buffer);
+            slot.name == name || pattern && own && starred(&name, &slot.name).is_some()
+        });
+        let list: Vec<(String, Type)> = list.map(|slot| (slot.name.clone(), slot.ty.clone())).collect();
+        let targets: Vec<Target> = list
+            .into_iter()
+            .filter_map(|(found, ty)| {
+                let now = self.slots.get(&found)?.1;
+                let star = starred(&name, &found).map(str::to_owned);
+                Some(Target { name: found, ty, now, star })
+            })
+            .collect();
+        if targets.is_empty() && !self.misses(&name) {
+            let names: Vec<String> = self.slots.list().iter().map(|slot| slot.name.clone()).collect();
+            let what = if pattern { "no state has a name like" } else { "there is no state" };
+            let diagnostic = Diagnostic::new(&self.source, state.span, format!("{what} `{name}`"))
+                .suggest(&name, names.iter().map(String::as_str));
+            self.report(diagnostic);
+        }
+        targets
+    }
+}
