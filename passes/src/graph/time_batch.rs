@@ -21,8 +21,8 @@
 //!   where those are stacked already, or made of a product that goes behind the loop: the loss of every step.
 //!
 //! Random numbers stay: draws belong to the iteration. So does what has no form with one more axis (`over.rs`). A `while` has no
-//! sequence, a branch no iteration. A guarded loop may end before its sequence does, and what it stacks is 0 from there on: of its
-//! work only that goes before it which it reads inside. Bodies that hold derivatives are left alone: `grad` removes these first.
+//! sequence, a branch no iteration. A guarded loop may end before its sequence does, and what it stacks is 0 from there on: results
+//! that are computed behind it are chosen by its guard, which is stacked; sums, shifted carries and results of slices alone stay. Bodies that hold derivatives are left alone: `grad` removes these first.
 //!
 //! What is computed before or behind keeps its bits: each result has the same terms in the same order. Sums over time are formed in
 //! the order of the sequence, step after step: rounding. What is chosen depends on what captures, slices and carries are, and on
@@ -67,12 +67,13 @@ fn batch_all(graph: &mut Graph) -> Result<bool, GraphError> {
     Ok(changed)
 }
 
-/// Moves one kind of work out of a loop.
+/// Moves work out of a loop.
+type Work = fn(&mut Graph, NodeId, &Scan) -> Result<Left, GraphError>;
+
+/// Moves one kind of work out of a loop. A guarded one may end before what a carry would be shifted to is there.
 fn move_some(graph: &mut Graph, id: NodeId, scan: &Scan) -> Result<Left, GraphError> {
-    if scan.guarded {
-        return before::move_before(graph, id, scan);
-    }
-    for work in [shifted::shift, before::move_before, behind::move_behind] {
+    let work: [Work; 3] = [shifted::shift, before::move_before, behind::move_behind];
+    for work in work.into_iter().skip(usize::from(scan.guarded)) {
         match work(graph, id, scan)? {
             Left::All => {}
             left => return Ok(left),

@@ -1,7 +1,7 @@
 //! What no iteration needs of another: computed behind the loop, from what is stacked in it.
 
 use brolga_ir::ops::{Op, Scan};
-use brolga_ir::{Graph, GraphError, NodeId, Value};
+use brolga_ir::{Builder, Graph, GraphError, NodeId, Value};
 
 use super::before::pays;
 use super::outer::{Left, Outer, Steps, differ, differences};
@@ -26,7 +26,9 @@ pub(super) fn move_behind(graph: &mut Graph, id: NodeId, scan: &Scan) -> Result<
     let is_sum = |number: &usize| behind.sums.iter().any(|sum| sum.carry == *number);
     let kept: Vec<usize> =
         (0..results.len()).filter(|n| !is_sum(n) && (*n < scan.carries || !is_moved(*n))).collect();
-    let stacked = behind.stacked(scan, &table, &kept);
+    let mut stacked = behind.stacked(scan, &table, &kept);
+    let guard = scan.body.parameters().first().map(|&id| scan.body.result(id)).filter(|_| scan.guarded);
+    stacked.extend(guard.filter(|guard| !stacked.contains(guard)));
     stacked.iter().for_each(|&value| new_output(&mut body, "stacked", value));
     let carries = (0..scan.carries).filter(|number| !is_sum(number));
     let selection = Selection {
@@ -45,7 +47,11 @@ pub(super) fn move_behind(graph: &mut Graph, id: NodeId, scan: &Scan) -> Result<
         outer.know(value, result);
     }
     for number in done {
-        let value = outer.stacked(graph, outputs(&number))?;
+        let mut value = outer.stacked(graph, outputs(&number))?;
+        if let Some(guard) = guard {
+            let run = outer.stacked(graph, guard)?;
+            value = where_run(graph, run, value)?;
+        }
         graph.replace_uses(results[number], value);
     }
     for sum in &behind.sums {
@@ -54,6 +60,16 @@ pub(super) fn move_behind(graph: &mut Graph, id: NodeId, scan: &Scan) -> Result<
     }
     graph.remove(id);
     Ok(new.first().map_or(Left::Nothing, |value| Left::Loop(value.node)))
+}
+
+/// A value of all steps, 0 where a step was not run.
+fn where_run(graph: &mut Graph, run: Value, value: Value) -> Result<Value, GraphError> {
+    let origin = graph.node(value.node).origin.clone();
+    let mut b = Builder::new(graph, origin);
+    let dims = b.dims(value);
+    let run = b.broadcast(run, &dims, &[0])?;
+    let zeros = b.zeros_like(value)?;
+    b.select(run, value, zeros)
 }
 
 /// What is moved behind a loop.
@@ -68,7 +84,8 @@ impl Behind {
     fn of(scan: &Scan, table: &NodeTable<Steps>, used: &[bool]) -> Behind {
         let body = &scan.body;
         let mut sums = sums(scan, table);
-        sums.retain(|sum| used[sum.carry]);
+        // Terms of a guarded loop may be made of slices that are there for steps that were not run.
+        sums.retain(|sum| used[sum.carry] && !scan.guarded);
         // What is stacked anyway: results, slices, and what products need.
         let mut known: ValueTable<()> = ValueTable::default();
         let stacks = body.outputs().iter().enumerate().skip(scan.carries);

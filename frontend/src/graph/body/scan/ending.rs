@@ -1,4 +1,4 @@
-//! Rows that end: from its own end on, a row keeps its carries. Where all have ended by `until`, so does the loop.
+//! Rows that end: from its own end on, a row keeps its carries. Where all have ended, so does the loop.
 
 use brolga_ir::DType;
 use brolga_ir::program::Combine;
@@ -39,35 +39,46 @@ impl Builder<'_> {
             _ => None,
         };
         let Some((until, span)) = until else {
+            // Without carries all steps are computed at once.
+            if self.loops.innermost().is_some_and(|open| !open.carries.is_empty()) {
+                self.end_behind(walk, None).map_err(|fault| self.fail(fault, walk.span)).ok()?;
+            }
             return Some(within.map_or(Alive::Always, |(mask, rows)| Alive::Rows(mask, rows)));
         };
         let until = self.truth_of_step(until, within.map(|(_, rows)| rows), span)?;
         let alive = self.ended_by(within, until).and_then(|(alive, ended)| {
-            self.end_behind(walk, ended)?;
+            self.end_behind(walk, Some(ended))?;
             Ok(alive)
         });
         alive.map_err(|fault| self.fail(fault, span)).ok()
     }
 
-    /// Ends the loop behind a step that has left all rows, or the whole of it, `ended`. In training it goes through all its steps:
-    /// the way back does so anyway, and what needs no other step is computed of all at once.
-    fn end_behind(&mut self, walk: &Walk, ended: Tensor) -> Built<()> {
+    /// Ends the loop behind a step that has left all rows, or the whole of it, `ended`; and, going forwards, where the next step is
+    /// behind the lengths of all rows. In training it goes through all its steps: the way back does so anyway, and sums over them are
+    /// formed at once.
+    fn end_behind(&mut self, walk: &Walk, ended: Option<Tensor>) -> Built<()> {
         if self.train {
             return Ok(());
         }
-        let b = &mut self.ops().b;
-        let mut running = b.elementwise(ScalarOp::Not, &[ended])?;
-        let whole = b.dims(ended).is_empty();
-        // Going forwards, a row has ended where the next step is behind its length, too.
+        let mut running = None;
+        if let Some(ended) = ended {
+            running = Some(self.ops().b.elementwise(ScalarOp::Not, &[ended])?);
+        }
         let way = walk.way.as_ref().filter(|way| !way.reverse);
         if let (Some(lengths), Some(position)) = (way.and_then(|way| way.lengths), walk.position) {
             let next = self.ops().b.add_scalar(position, 1.0)?;
             let (within, rows) = self.within_rows(lengths, next)?;
             let b = &mut self.ops().b;
-            let axes: &[usize] = if whole { &[] } else { &[0] };
-            let others = b.broadcast(running, &[rows], axes)?;
-            running = b.elementwise(ScalarOp::And, &[within, others])?;
+            running = Some(match running {
+                Some(others) => {
+                    let axes: Vec<usize> = (0..b.dims(others).len()).collect();
+                    let others = b.broadcast(others, &[rows], &axes)?;
+                    b.elementwise(ScalarOp::And, &[within, others])?
+                }
+                None => within,
+            });
         }
+        let Some(mut running) = running else { return Ok(()) };
         let b = &mut self.ops().b;
         if !b.dims(running).is_empty() {
             running = b.reduce(Combine::Or, running, &[0])?;
