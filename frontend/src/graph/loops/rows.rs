@@ -1,6 +1,7 @@
 //! Rows that have steps of their own number, and cells that keep their state.
 
 use brolga_ir::DType;
+use brolga_ir::program::Combine;
 use brolga_ir::scalar::Comparison;
 
 use super::open::{NamedCarry, Next};
@@ -18,6 +19,19 @@ impl Builder<'_> {
         let dims = ops.dims(lengths);
         let position = ops.b.broadcast(position, &dims, &[])?;
         Ok((ops.b.compare(Comparison::Lt, position, lengths)?, dims[0]))
+    }
+
+    /// Ends the innermost loop behind the last step of the longest row, if it goes forwards. In training it goes through all its steps:
+    /// the way back does so anyway, and sums over them are formed at once.
+    pub(in crate::graph) fn end_behind_rows(&mut self, lengths: Tensor, position: Tensor) -> Built<()> {
+        let reverse = self.loops.innermost().is_none_or(|open| open.reverse);
+        if self.train || reverse {
+            return Ok(());
+        }
+        let next = self.ops().b.add_scalar(position, 1.0)?;
+        let (within, _) = self.within_rows(lengths, next)?;
+        let running = self.ops().b.reduce(Combine::Or, within, &[0])?;
+        self.go_on_while(running)
     }
 
     /// The value where a condition on its first axes holds, such as a `bool[rows]` or a `bool[]`; else the other one.

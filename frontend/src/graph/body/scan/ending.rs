@@ -40,45 +40,37 @@ impl Builder<'_> {
         };
         let Some((until, span)) = until else {
             // Without carries all steps are computed at once.
-            if self.loops.innermost().is_some_and(|open| !open.carries.is_empty()) {
-                self.end_behind(walk, None).map_err(|fault| self.fail(fault, walk.span)).ok()?;
+            let has_carries = self.loops.innermost().is_some_and(|open| !open.carries.is_empty());
+            if let (Some(lengths), Some(position), true) = (lengths, walk.position, has_carries) {
+                let ends = self.end_behind_rows(lengths, position);
+                ends.map_err(|fault| self.fail(fault, walk.span)).ok()?;
             }
             return Some(within.map_or(Alive::Always, |(mask, rows)| Alive::Rows(mask, rows)));
         };
         let until = self.truth_of_step(until, within.map(|(_, rows)| rows), span)?;
         let alive = self.ended_by(within, until).and_then(|(alive, ended)| {
-            self.end_behind(walk, Some(ended))?;
+            self.end_behind(walk, ended)?;
             Ok(alive)
         });
         alive.map_err(|fault| self.fail(fault, span)).ok()
     }
 
     /// Ends the loop behind a step that has left all rows, or the whole of it, `ended`; and, going forwards, where the next step is
-    /// behind the lengths of all rows. In training it goes through all its steps: the way back does so anyway, and sums over them are
-    /// formed at once.
-    fn end_behind(&mut self, walk: &Walk, ended: Option<Tensor>) -> Built<()> {
+    /// behind the lengths of all rows. In training it goes through all its steps, as in [`Self::end_behind_rows`].
+    fn end_behind(&mut self, walk: &Walk, ended: Tensor) -> Built<()> {
         if self.train {
             return Ok(());
         }
-        let mut running = None;
-        if let Some(ended) = ended {
-            running = Some(self.ops().b.elementwise(ScalarOp::Not, &[ended])?);
-        }
+        let mut running = self.ops().b.elementwise(ScalarOp::Not, &[ended])?;
         let way = walk.way.as_ref().filter(|way| !way.reverse);
         if let (Some(lengths), Some(position)) = (way.and_then(|way| way.lengths), walk.position) {
             let next = self.ops().b.add_scalar(position, 1.0)?;
             let (within, rows) = self.within_rows(lengths, next)?;
             let b = &mut self.ops().b;
-            running = Some(match running {
-                Some(others) => {
-                    let axes: Vec<usize> = (0..b.dims(others).len()).collect();
-                    let others = b.broadcast(others, &[rows], &axes)?;
-                    b.elementwise(ScalarOp::And, &[within, others])?
-                }
-                None => within,
-            });
+            let axes: Vec<usize> = (0..b.dims(running).len()).collect();
+            let others = b.broadcast(running, &[rows], &axes)?;
+            running = b.elementwise(ScalarOp::And, &[within, others])?;
         }
-        let Some(mut running) = running else { return Ok(()) };
         let b = &mut self.ops().b;
         if !b.dims(running).is_empty() {
             running = b.reduce(Combine::Or, running, &[0])?;

@@ -173,6 +173,7 @@ impl Run {
         if let Some(lengths) = self.lengths {
             let position = builder.step_of("position", positions);
             let (alive, _) = builder.within_rows(lengths, position)?;
+            builder.end_behind_rows(lengths, position)?;
             for (next, before) in next.iter_mut().zip(&before) {
                 *next = builder.where_rows(alive, *next, *before)?;
             }
