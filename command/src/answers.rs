@@ -186,12 +186,6 @@ impl Source {
     }
 }
 
-/// Where samples are.
-enum Given<'a> {
-    Path(&'a PathBuf),
-    Arrays(InputFile<'a>),
-}
-
 /// What is asked about samples.
 #[derive(Clone, Copy)]
 pub struct Asked<'a> {
@@ -227,17 +221,10 @@ pub fn answer<M: Compiled>(
     let mut executable = model.executable(asked.entry, Some(1))?;
     let manifest = executable.manifest().clone();
     let has_batch = model.has_batch();
-    let whole = manifest.inputs.iter().any(|input| axis_of(input.samples, &input.dims, has_batch).is_none());
-    if whole && !asked.paths.is_empty() {
-        let message = format!(
-            "`{}` has inputs that are not for single samples: give all of them with --inputs FILE",
-            asked.entry
-        );
-        return Err(refused(message).into());
-    }
+    takes_samples(&manifest, asked, has_batch)?;
     note_whole(&manifest, has_batch);
     let mut state = state(model, &asked.start)?;
-    let mut outputs: Vec<Tensor> =
+    let outputs: Vec<Tensor> =
         manifest.outputs.iter().map(|o| Tensor::zeros(o.dtype, &o.dims)).collect::<Result<_>>()?;
     let names: Vec<&str> = manifest.outputs.iter().map(|output| output.name.as_str()).collect();
     let axes: Vec<Option<usize>> =
@@ -248,60 +235,31 @@ pub fn answer<M: Compiled>(
     if model.tuned(asked.entry)? {
         executable = model.executable(asked.entry, Some(1))?;
     }
-    let mut instance = Instance::bind(executable, &state, threads)?;
-    let fields = fields(&manifest.inputs);
-    let (mut report, mut kept, mut broken) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut answered, mut no_number) = (0, 0);
-    let given = asked.paths.iter().map(Given::Path).chain(file.map(Given::Arrays));
-    let several = asked.paths.len() > 1;
-    for given in given {
-        let (path, mut source) = match given {
-            Given::Path(path) => (path.as_path(), Source::open(path, &fields, model, &state, asked.formats)?),
-            Given::Arrays(file) => (file.path(), Source::arrays(file, &manifest.inputs)?),
-        };
-        for number in 0..source.len() {
-            let (name, inputs) = match source.sample(number, &manifest.inputs, &fields) {
-                Ok(sample) => sample,
-                // One picture that cannot be read keeps no other from its answer.
-                Err(error) if (several || source.len() > 1) && matches!(source, Source::Pictures(..)) => {
-                    broken.push(error);
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
-            };
-            // Lines of one table need no name, of several they do; pictures have theirs.
-            let name = match source {
-                Source::Table(_) if several => format!("{} {name}", path.display()),
-                _ => name,
-            };
-            instance.run_tensors(&mut state, &inputs, &mut outputs)?;
-            answered += 1;
-            no_number += usize::from(outputs.iter().any(Tensor::has_nan));
-            if asked.json {
-                report.push(answers.as_json(&name, &outputs)?);
-            } else {
-                outln!("{}: {}", name.shown(), answers.as_text(&outputs)?);
-            }
-            if asked.outputs.is_some() {
-                let copies = outputs.iter().map(Tensor::try_clone).collect::<Result<_>>()?;
-                kept.push((name, copies));
-            }
-        }
+    let instance = Instance::bind(executable, &state, threads)?;
+    let (inputs, fields) = (&manifest.inputs[..], fields(&manifest.inputs));
+    let mut answering =
+        Answering { asked, answers, instance, inputs, fields: &fields, outputs, said: Said::default() };
+    for path in asked.paths {
+        let source = Source::open(path, &fields, model, &state, asked.formats)?;
+        answering.source(path, source, &mut state)?;
     }
-    if let Some(path) = asked.outputs {
-        answers.write(path, &kept)?;
+    if let Some(file) = file {
+        let path = file.path();
+        answering.source(path, Source::arrays(file, inputs)?, &mut state)?;
     }
-    if let Some(path) = asked.save {
-        state.save(path)?;
+    Ok(answering.finish(model.name(), &state)?)
+}
+
+/// Checks that each input is for single samples, where paths give them one by one.
+fn takes_samples(manifest: &Manifest, asked: &Asked<'_>, has_batch: bool) -> Result<()> {
+    let whole = manifest.inputs.iter().any(|input| axis_of(input.samples, &input.dims, has_batch).is_none());
+    if whole && !asked.paths.is_empty() {
+        return Err(refused(format!(
+            "`{}` has inputs that are not for single samples: give all of them with --inputs FILE",
+            asked.entry
+        )));
     }
-    if asked.json {
-        outln!("{}", object! {"model": model.name(), "entry": asked.entry, "samples": report});
-    }
-    broken.iter().for_each(|error| errln!("error: {error}"));
-    if no_number > 0 {
-        errln!("error: the outputs of {no_number} of {answered} samples hold NaN{}", of_weights(&state));
-    }
-    Ok(if broken.is_empty() && no_number == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(())
 }
 
 /// Says which outputs are not of single samples, though each sample is a call of its own here.
@@ -342,6 +300,94 @@ fn destined(
         destinations.saves(path, state, state.bytes(), idle)?;
     }
     Ok(())
+}
+
+/// An entry point that answers for sample after sample, and what has come of it.
+struct Answering<'a> {
+    asked: &'a Asked<'a>,
+    answers: Answers<'a>,
+    instance: Instance,
+    inputs: &'a [Input],
+    /// What the inputs take of a data set.
+    fields: &'a [Field],
+    /// The outputs of the last sample.
+    outputs: Vec<Tensor>,
+    said: Said,
+}
+
+/// What has been said of samples.
+#[derive(Default)]
+struct Said {
+    /// An object for each sample, for programs.
+    report: Vec<Json>,
+    /// The names and outputs of all samples, where they are written.
+    kept: Vec<(String, Vec<Tensor>)>,
+    /// Why pictures could not be read.
+    broken: Vec<Error>,
+    answered: usize,
+    /// How many of the answers hold NaN.
+    no_number: usize,
+}
+
+impl Answering<'_> {
+    /// Answers for each sample of a source, which `path` stands for.
+    fn source(&mut self, path: &Path, mut source: Source, state: &mut State) -> Result<()> {
+        let several = self.asked.paths.len() > 1;
+        for number in 0..source.len() {
+            let (name, inputs) = match source.sample(number, self.inputs, self.fields) {
+                Ok(sample) => sample,
+                // One picture that cannot be read keeps no other from its answer.
+                Err(error) if (several || source.len() > 1) && matches!(source, Source::Pictures(..)) => {
+                    self.said.broken.push(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            // Lines of one table need no name, of several they do; pictures have theirs.
+            let name = match source {
+                Source::Table(_) if several => format!("{} {name}", path.display()),
+                _ => name,
+            };
+            self.instance.run_tensors(state, &inputs, &mut self.outputs)?;
+            self.say(name)?;
+        }
+        Ok(())
+    }
+
+    /// Says what the outputs are, of the sample of this name.
+    fn say(&mut self, name: String) -> Result<()> {
+        self.said.answered += 1;
+        self.said.no_number += usize::from(self.outputs.iter().any(Tensor::has_nan));
+        if self.asked.json {
+            self.said.report.push(self.answers.as_json(&name, &self.outputs)?);
+        } else {
+            outln!("{}: {}", name.shown(), self.answers.as_text(&self.outputs)?);
+        }
+        if self.asked.outputs.is_some() {
+            let copies = self.outputs.iter().map(Tensor::try_clone).collect::<Result<_>>()?;
+            self.said.kept.push((name, copies));
+        }
+        Ok(())
+    }
+
+    /// Writes what was asked for in files, and says what went wrong; the exit code knows it too.
+    fn finish(self, model: &str, state: &State) -> Result<ExitCode> {
+        let Said { report, kept, broken, answered, no_number } = self.said;
+        if let Some(path) = self.asked.outputs {
+            self.answers.write(path, &kept)?;
+        }
+        if let Some(path) = self.asked.save {
+            state.save(path)?;
+        }
+        if self.asked.json {
+            outln!("{}", object! {"model": model, "entry": self.asked.entry, "samples": report});
+        }
+        broken.iter().for_each(|error| errln!("error: {error}"));
+        if no_number > 0 {
+            errln!("error: the outputs of {no_number} of {answered} samples hold NaN{}", of_weights(state));
+        }
+        Ok(if broken.is_empty() && no_number == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
 }
 
 /// Whether the weights are why outputs are no numbers.

@@ -74,16 +74,7 @@ pub fn call<M: Compiled>(
     if model.tuned(call.entry)? {
         way = Way::Whole(model.executable(call.entry, None)?);
     }
-    let outputs = match way {
-        Way::Parts(parts) => parts.run(&mut state, &inputs, threads)?,
-        Way::Whole(executable) => {
-            let mut instance = Instance::bind(executable, &state, threads)?;
-            let inputs: Vec<(&str, &Tensor)> =
-                inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-            instance.run_named(&mut state, &inputs)?
-        }
-    };
-
+    let outputs = way.run(&mut state, &inputs, threads)?;
     let views: Vec<(&str, TensorRef<'_>)> =
         outputs.iter().map(|(name, t)| (name.as_str(), t.view())).collect();
     write_results(call.outputs, &views)?;
@@ -95,16 +86,22 @@ pub fn call<M: Compiled>(
     if !broken.is_empty() {
         errln!("warning: outputs hold NaN: {}{}", broken.join(", "), of_weights(&state));
     }
+    report(call, model.name(), &outputs, &broken);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the types of the outputs, and the values of scalars.
+fn report(call: &Call<'_>, model: &str, outputs: &[(String, Tensor)], broken: &[&str]) {
     if call.json {
         let outputs = outputs.iter().map(|(name, tensor)| {
             let about = object! {"type": type_name(tensor.dtype(), tensor.dims()), "value": value(tensor)};
             (name.clone(), about)
         });
-        let all = object! {"model": model.name(), "entry": call.entry, "outputs": outputs.collect::<Json>(),
+        let all = object! {"model": model, "entry": call.entry, "outputs": outputs.collect::<Json>(),
         "file": call.outputs.display().to_string(), "nan": broken};
         outln!("{all}");
     } else {
-        for (name, tensor) in &outputs {
+        for (name, tensor) in outputs {
             let ty = type_name(tensor.dtype(), tensor.dims());
             match value(tensor) {
                 Some(number) => outln!("{name}: {ty} = {}", metric(number)),
@@ -113,7 +110,6 @@ pub fn call<M: Compiled>(
         }
         outln!("written to {}", call.outputs.shown());
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// How the samples of a file are run.
@@ -130,6 +126,24 @@ impl Way {
         match self {
             Way::Whole(executable) => executable,
             Way::Parts(parts) => &parts.evaluation.full,
+        }
+    }
+
+    /// The outputs of all samples.
+    fn run(
+        self,
+        state: &mut State,
+        inputs: &[(String, Tensor)],
+        threads: &Threads,
+    ) -> Result<Vec<(String, Tensor)>> {
+        match self {
+            Way::Parts(parts) => parts.run(state, inputs, threads),
+            Way::Whole(executable) => {
+                let mut instance = Instance::bind(executable, state, threads)?;
+                let inputs: Vec<(&str, &Tensor)> =
+                    inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+                instance.run_named(state, &inputs)
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::csv::write_csv;
 use crate::data_set::{set_target, source};
 use crate::destination::{Destinations, Written};
 use crate::files::{Start, state};
+use crate::json::Json;
 use crate::number::Number;
 use crate::refused;
 use crate::report::{metrics, metrics_json, pairs, table};
@@ -54,13 +55,7 @@ pub fn evaluate<M: Compiled>(
     mut destinations: Destinations,
 ) -> Of<M, ExitCode> {
     let name = format!("{}.eval", args.entry);
-    if !model.has(&name) {
-        let notes = model.notes(args.entry);
-        let why =
-            if notes.is_empty() { "name a training entry with --entry".into() } else { notes.join("; ") };
-        let message = format!("`{}` has no evaluation `{name}`: {why}", model.name());
-        return Err(refused(message).into());
-    }
+    has_evaluation(model, args.entry, &name)?;
     let source = source(args.data, model, args.entry)?;
     destinations.reads_data(&source);
     if let Some(path) = args.predictions {
@@ -87,50 +82,102 @@ pub fn evaluate<M: Compiled>(
     let predicted = predict(model, &mut state, threads, &mut *data, args.predictions.is_some())?;
     let confusion = predicted.as_ref().and_then(|predicted| predicted.confusion());
     if let Some(path) = args.predictions {
-        let Some(predicted) = &predicted else {
-            let message = "there is nothing to predict: the model has no entry point `infer` for these data";
-            return Err(refused(message).into());
-        };
-        write_csv(path, &predicted.rows(&names))?;
+        write_predictions(path, predicted.as_ref(), &names)?;
     }
     let broken = not_finite(&found, &state);
     if let Some(broken) = &broken {
         errln!("error: {broken}");
     }
     model.notes(args.entry).iter().for_each(|note| errln!("note: {note}"));
-    let of_data = if inputs.is_empty() { 0 } else { samples };
+    let report = Report {
+        model: model.name(),
+        source: &source,
+        part: (!inputs.is_empty()).then_some(&about[..]),
+        samples,
+        metrics: &found,
+        confusion: confusion.as_deref(),
+        names: &names,
+        predictions: args.predictions,
+        broken: broken.as_deref(),
+    };
     if args.json {
-        let mut all = object! {"model": model.name(), "data": source.display().to_string(), "samples": of_data,
-        "metrics": metrics_json(pairs(&found))};
-        if let Some(confusion) = &confusion {
-            all.set("classes", (0..confusion.len()).map(|at| class(&names, at)).collect::<Vec<_>>());
-            all.set("confusion", confusion.clone());
+        outln!("{}", report.as_json());
+    } else {
+        report.print();
+    }
+    Ok(if broken.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Checks that a training entry has an evaluation, whose name is given.
+fn has_evaluation<M: Compiled>(model: &M, entry: &str, name: &str) -> Result<()> {
+    if model.has(name) {
+        return Ok(());
+    }
+    let notes = model.notes(entry);
+    let why = if notes.is_empty() { "name a training entry with --entry".into() } else { notes.join("; ") };
+    Err(refused(format!("`{}` has no evaluation `{name}`: {why}", model.name())))
+}
+
+/// Writes the table of what is predicted, of classes with these names.
+fn write_predictions(path: &Path, predicted: Option<&Predicted>, names: &[String]) -> Result<()> {
+    let nothing = "there is nothing to predict: the model has no entry point `infer` for these data";
+    write_csv(path, &predicted.ok_or_else(|| refused(nothing))?.rows(names))
+}
+
+/// What comes of an evaluation.
+struct Report<'a> {
+    model: &'a str,
+    /// The data set that was evaluated.
+    source: &'a Path,
+    /// Which part of it; nothing where the entry has no inputs.
+    part: Option<&'a str>,
+    /// How many samples it has.
+    samples: usize,
+    metrics: &'a Metrics,
+    confusion: Option<&'a [Vec<u64>]>,
+    /// The names of the classes.
+    names: &'a [String],
+    predictions: Option<&'a Path>,
+    /// What is no number.
+    broken: Option<&'a str>,
+}
+
+impl Report<'_> {
+    fn as_json(&self) -> Json {
+        let samples = if self.part.is_some() { self.samples } else { 0 };
+        let mut all = object! {"model": self.model, "data": self.source.display().to_string(), "samples": samples,
+        "metrics": metrics_json(pairs(self.metrics))};
+        if let Some(confusion) = self.confusion {
+            let classes = (0..confusion.len()).map(|at| class(self.names, at)).collect::<Vec<_>>();
+            all.set("classes", classes);
+            all.set("confusion", confusion.to_vec());
         }
-        if let Some(path) = args.predictions {
+        if let Some(path) = self.predictions {
             all.set("predictions", path.display().to_string());
         }
-        if let Some(broken) = &broken {
+        if let Some(broken) = self.broken {
             all.set("error", broken);
         }
-        outln!("{all}");
-    } else {
-        if inputs.is_empty() {
-            outln!("{}, which has no inputs", model.name());
+        all
+    }
+
+    fn print(&self) {
+        if let Some(part) = self.part {
+            let (of, samples) = (self.source.shown(), counted(self.samples as u64, "sample"));
+            outln!("{} on {of}: {samples}{part}", self.model);
         } else {
-            let (of, samples) = (source.shown(), counted(samples as u64, "sample"));
-            outln!("{} on {of}: {samples}{about}", model.name());
+            outln!("{}, which has no inputs", self.model);
         }
-        if !found.is_empty() {
-            outln!("  {}", metrics(pairs(&found)));
+        if !self.metrics.is_empty() {
+            outln!("  {}", metrics(pairs(self.metrics)));
         }
-        if let Some(confusion) = &confusion {
-            out!("\n{}", show(confusion, &names));
+        if let Some(confusion) = self.confusion {
+            out!("\n{}", show(confusion, self.names));
         }
-        if let Some(path) = args.predictions {
+        if let Some(path) = self.predictions {
             outln!("\npredictions: {}", path.shown());
         }
     }
-    Ok(if broken.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// What is no number: the loss, or the weights.

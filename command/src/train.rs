@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use brolga_models::data;
 use brolga_runtime::{
-    self as runtime, Batches, CheckpointOptions, ErrorKind, Executables, Failures, Fingerprint, LoadReport,
-    LogOptions, Manifest, Outcome, Result, Shown, SlotKind, Split, State, Threads, counted, cut, first_of,
-    fitted, holds_nan,
+    self as runtime, Batches, CheckpointOptions, ErrorKind, Executable, Executables, Failures, Fingerprint,
+    LoadReport, LogOptions, Manifest, Outcome, Result, Shown, SlotKind, Split, State, Threads, counted, cut,
+    first_of, fitted, holds_nan,
 };
 
 use crate::compiled::{Compiled, Of, fit_to, formulas};
@@ -92,34 +93,58 @@ pub fn train<M: Compiled>(
     let read = read(&wanted, model, train.manifest(), &state, loaded.as_ref())?;
     let mut data = open(&source, train.manifest(), &read)?;
     check_classes(train.manifest(), &*data)?;
-    let formulas = formulas(model, args.entry)?;
-    let evaluation = format!("{}.eval", args.entry);
-    let evaluation = match model.has(&evaluation) {
-        true => model.evaluation(&evaluation, data.len(Split::Validation))?,
-        false => None,
-    };
-    let executables = Executables { train, formulas, evaluation };
+    let executables = executables(model, args.entry, train, data.len(Split::Validation))?;
 
     // Weights know what they were trained with; what they do not say is fitted to the data, as for new ones.
     if loaded.is_none_or(|report| !unfitted(&state, &report).is_empty()) {
         fit_to(model, &mut state, threads, &mut *data)?;
     }
     let options = options(args, model, &source, &read);
-    errln!(
-        "training {} ({} parameters) on {}: {}, {} held out",
-        model.name(),
-        count(parameters(&state)),
-        source.shown(),
-        counted(data.len(Split::Train) as u64, "sample"),
-        data.len(Split::Validation)
-    );
-    preparation(&state, &*data);
-    model.notes(args.entry).iter().for_each(|note| errln!("  note: {note}"));
+    announce(model, args.entry, &source, &state, &*data);
     state.set_record(record(&*data, read));
     let mut display = Watch::new(bar);
     let outcome = runtime::train(&executables, &mut state, threads, &mut *data, &options, &mut display);
     display.finish();
     let outcome = outcome.map_err(|e| unfinished(&state, &display, &save, e))?;
+    note_idle(args, &display, &outcome);
+    let mut missing = missing(&outcome.failures);
+    let save = written(&state, save, &destinations, &display, &outcome, &mut missing)?;
+    report(args, model.name(), &source, &outcome, &missing, &save);
+    Ok(concluded(args, &outcome, &missing))
+}
+
+/// The entry point that trains, with what makes its metrics and, if there is one, its evaluation on so many samples.
+fn executables<M: Compiled>(
+    model: &M,
+    entry: &str,
+    train: Arc<Executable>,
+    samples: usize,
+) -> Of<M, Executables> {
+    let formulas = formulas(model, entry)?;
+    let evaluation = format!("{entry}.eval");
+    let evaluation = match model.has(&evaluation) {
+        true => model.evaluation(&evaluation, samples)?,
+        false => None,
+    };
+    Ok(Executables { train, formulas, evaluation })
+}
+
+/// Says what is about to be trained, and on what.
+fn announce<M: Compiled>(model: &M, entry: &str, source: &Path, state: &State, data: &dyn Batches) {
+    errln!(
+        "training {} ({} parameters) on {}: {}, {} held out",
+        model.name(),
+        count(parameters(state)),
+        source.shown(),
+        counted(data.len(Split::Train) as u64, "sample"),
+        data.len(Split::Validation)
+    );
+    preparation(state, data);
+    model.notes(entry).iter().for_each(|note| errln!("  note: {note}"));
+}
+
+/// Says that nothing was trained, and why, if that is so.
+fn note_idle(args: &Training<'_>, display: &Watch, outcome: &Outcome) {
     if display.steps() == 0 && !outcome.stopped && outcome.epochs > 0 {
         let (there, asked) = (counted(outcome.epochs, "epoch"), args.epochs);
         errln!(
@@ -129,19 +154,20 @@ pub fn train<M: Compiled>(
     if outcome.epochs == 0 && display.steps() == 0 && !outcome.stopped {
         errln!("note: nothing was trained: the weights are saved as they began");
     }
-    let mut missing = missing(&outcome.failures);
-    let save = written(&state, save, &destinations, &display, &outcome, &mut missing)?;
-    report(args, model.name(), &source, &outcome, &missing, &save);
+}
+
+/// Says what went wrong, or how a run that was stopped goes on; the exit code of all.
+fn concluded(args: &Training<'_>, outcome: &Outcome, missing: &[String]) -> ExitCode {
     missing.iter().for_each(|text| errln!("error: {text}"));
     if let Some(diverged) = &outcome.diverged {
         errln!("error: {diverged}");
     }
     if outcome.stopped {
-        errln!("{}", stopped(args, &outcome));
-        return Ok(ExitCode::from(stopped_by()));
+        errln!("{}", stopped(args, outcome));
+        return ExitCode::from(stopped_by());
     }
     let good = missing.is_empty() && outcome.diverged.is_none();
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The state that training starts from, and what was loaded of the weights that were given.
