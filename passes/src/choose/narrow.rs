@@ -7,8 +7,8 @@
 //! for convolutions and matrix products whose weights are state that the entry does not change, or computed from such
 //! state alone: everything that rewrites weights comes before. It is a [choice](brolga_ir::choice) beside the product, the one
 //! place that says what its weights are stored as. [`lower`](mod@crate::lower) packs them so, once for every state, which is half
-//! the memory to read, and widens each weight as it is multiplied: arithmetic stays in `f32`, and results are the same on every
-//! target. Weights that an entry changes stay as they are: a step of training must see small updates. Loses bits: each weight
+//! the memory to read, and code widens each weight as it loads it (`bf16.rs` of both emitters): arithmetic stays in `f32`, and
+//! results are the same on every target. Weights that an entry changes stay as they are: a step of training must see small updates. Loses bits: each weight
 //! is rounded to 8 bits of significand. Linear.
 //!
 //! In regions the same holds for what they capture: it is packed before the outermost loop that captures it. What a loop goes

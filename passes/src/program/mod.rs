@@ -1,6 +1,8 @@
 //! Passes from program to program: where kernels write, what they share, what threads share, in which order they run, and where
 //! their memory lies.
 //!
+//! `join` decides whether two kernels, loops over the same points, become one call; `share` which calls threads share.
+//!
 //! In comes a kernel program that was verified; out comes one of the same bits, and whether it changed. Sees facts and how things
 //! are changed; none of them sees a graph.
 

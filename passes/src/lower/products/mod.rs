@@ -1,5 +1,8 @@
 //! Matrix products, convolutions and their gradients as kernels around tiles, with what is fused behind them.
 //!
+//! `conv` and `dot` ask for a product as one value, `product`; `method` says how it is computed, `tiling` in which pieces; then one
+//! file for each way: `correlate`, `depthwise`, `winograd`, `strassen`, and `weight_gradient` for the gradients of weights.
+//!
 //! In comes a node, or a region around one; out come kernels that pack weights, kernels of boxes of the result, and their calls.
 //! Sees regions, for what is fused behind a product.
 
