@@ -1,8 +1,10 @@
 //! Activations: layers, and words of `Activation("relu")`.
 //!
 //! How one is added: a row in the table `activations!` below, and the function that it names, which builds primitives; their
-//! gradients are there. The row makes the layer, its arguments, and the word if it has one. Then a row in the root's
-//! `tests/functions/rows/layers.py` (a test fails until it is there). Where expressions shall call it too, as `relu(x)`, a row in `graph/functions/elementwise.rs`.
+//! gradients are there. The row makes the layer, its arguments, and the word if it has one. Tests fail until it has its rows too:
+//! in the root's `tests/functions/rows/layers.py`, of which `make.py` makes references with PyTorch, and in
+//! `frontend/tests/arguments/tables.rs`; and until `brolga language` has been written to `docs/language-reference.md` again. Where
+//! expressions shall call it, as `relu(x)`: a row in `graph/functions/elementwise.rs`.
 //!
 //! Sources: tanh and its scaled form LeCun 1998, softsign Glorot 2010, ReLU Nair 2010, leaky Maas
 //! 2013, RReLU Xu 2015, PReLU He 2015, ELU Clevert 2016, SELU Klambauer 2017, softplus Dugas 2001, GELU Hendrycks
