@@ -9,6 +9,7 @@ mod chance;
 mod classes;
 mod data;
 mod entries;
+mod functions;
 mod imports;
 mod language;
 mod limits;

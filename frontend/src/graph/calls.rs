@@ -66,9 +66,13 @@ pub(crate) fn call(
         .chain(named.iter().map(|(name, expr)| (Some(name), expr)))
         .collect();
     let values: Vec<Val> = given.iter().map(|(_, expr)| builder.eval(expr)).collect();
+    if let Some(own) = builder.own_function(&name.value) {
+        return builder.call_own(&own, &given, values, span);
+    }
     let Some(function) = find(&name.value) else {
         let message = format!("there is no function `{}`", name.value);
-        let diagnostic = Diagnostic::new(&builder.source, name.span, message).suggest(&name.value, names());
+        let diagnostic = Diagnostic::new(&builder.source, name.span, message)
+            .suggest(&name.value, own_names(builder).chain(names()));
         builder.report(diagnostic);
         return Val::Unknown;
     };
@@ -84,6 +88,11 @@ pub(crate) fn call(
         }
         Err(fault) => builder.fail(of_function(fault, &name.value), span),
     }
+}
+
+/// The names of the functions of the current file.
+fn own_names<'b>(builder: &'b Builder) -> impl Iterator<Item = &'b str> {
+    builder.tree.functions.iter().map(|function| function.name.value.as_str())
 }
 
 /// Whether a function can be called: its arguments are known, none is missing, and each keeps its rule. What is wrong is

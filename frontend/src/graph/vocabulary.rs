@@ -1,9 +1,13 @@
-//! The signatures of all layers and optimisers, by which a model's file is read.
+//! The signatures of all layers, optimisers and functions, by which a model's file is read.
 
-use super::{layers, optimizers};
+use super::{functions, layers, optimizers};
 use crate::signature::Vocabulary;
 
 /// The vocabulary of the language.
 pub(crate) fn vocabulary() -> Vocabulary {
-    Vocabulary { layers: layers::signatures().collect(), optimizers: optimizers::signatures().collect() }
+    Vocabulary {
+        layers: layers::signatures().collect(),
+        optimizers: optimizers::signatures().collect(),
+        functions: functions::signatures().collect(),
+    }
 }

@@ -57,13 +57,26 @@ impl Decoder<'_> {
         let variants = given.get("variants").map_or(Vec::new(), |value| self.variants(value, &parameters));
         let dims = self.dims(&given);
         let blocks = given.get("blocks").map_or(Vec::new(), |value| self.blocks(value));
+        let functions = given.get("functions").map_or(Vec::new(), |value| self.functions(value));
         let inputs = self.inputs(&given);
         let body = given.get("body").map_or_else(Body::default, |value| self.body(value));
         let entries = self.entries(&given);
         let data = given.get("data").map_or_else(Default::default, |value| self.data(value, &inputs));
         let source = self.source.clone();
         let broken = !self.diagnostics.is_empty();
-        Some(ModelTree { source, parameters, variants, dims, blocks, inputs, body, entries, data, broken })
+        Some(ModelTree {
+            source,
+            parameters,
+            variants,
+            dims,
+            blocks,
+            functions,
+            inputs,
+            body,
+            entries,
+            data,
+            broken,
+        })
     }
 
     /// The defaults of the symbolic sizes.

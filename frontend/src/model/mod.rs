@@ -18,6 +18,7 @@ mod data;
 mod decoder;
 mod entries;
 mod file;
+mod functions;
 pub(crate) mod notation;
 pub(crate) mod structure;
 pub(crate) mod tree;

@@ -110,6 +110,7 @@ pub(crate) const MODEL: Structure = Structure {
         may("variants", Form::Map(&VALUES)),
         may("dims", VALUES),
         may("blocks", Form::Map(&Form::OneOf(|| vec![BLOCK]))),
+        may("functions", VALUES),
         may("inputs", Form::Map(&Form::Text)),
         needs("body", Form::Body),
         needs("entries", Form::Map(&Form::OneOf(structures::<EntryWord>))),

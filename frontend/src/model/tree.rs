@@ -18,6 +18,7 @@ pub(crate) struct ModelTree {
     pub variants: Vec<Variant>,
     pub dims: Vec<(Spanned<String>, Expr)>,
     pub blocks: Vec<Arc<UserBlock>>,
+    pub functions: Vec<Arc<UserFunction>>,
     pub inputs: Vec<Input>,
     pub body: Body,
     pub entries: Vec<EntryPoint>,
@@ -40,6 +41,14 @@ pub(crate) struct UserBlock {
     /// A parameter without default must be given.
     pub parameters: Vec<(Spanned<String>, Option<Expr>)>,
     pub body: Body,
+}
+
+/// A function of expressions that a model defines itself.
+#[derive(Debug)]
+pub(crate) struct UserFunction {
+    pub name: Spanned<String>,
+    pub parameters: Vec<Spanned<String>>,
+    pub body: Expr,
 }
 
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod calls;
+mod functions;
 mod imports;
 mod naming;
 mod reuse;
@@ -214,6 +215,14 @@ impl Builder<'_> {
             self.in_frame(frame, |builder| builder.run(body));
         }
         self.check_steps(span);
+    }
+
+    /// Whether there are too many steps, which is reported once.
+    fn has_too_many_steps(&mut self, span: Span) -> bool {
+        if self.steps > MOST_STEPS && !self.given_up {
+            self.check_steps(span);
+        }
+        self.steps > MOST_STEPS
     }
 
     /// Reports, once, that there are too many steps. What goes wrong afterwards is not reported: it follows from that.

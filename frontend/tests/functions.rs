@@ -1,0 +1,85 @@
+//! Functions of the model's own: what a call is, what it sees, and mistakes.
+
+use std::collections::HashMap;
+
+use brolga_ir::Tensor;
+
+use crate::common::{build, mistakes, numbers, run};
+
+fn model(functions: &str, body: &str, output: &str) -> String {
+    format!(
+        "Model(
+            parameters: {{ \"n\": 3 }},
+            inputs: {{ \"x\": \"f32[2]\" }},
+            functions: {{ {functions} }},
+            blocks: {{ \"Twice\": Block(parameters: {{ \"k\": 2 }}, body: [Expr(\"times(it, k)\")]) }},
+            body: [{body}],
+            entries: {{ \"infer\": Infer(outputs: {{ \"y\": \"{output}\" }}) }},
+        )"
+    )
+}
+
+const TIMES: &str = "\"times(a, b)\": \"a * b\"";
+
+#[test]
+fn a_call_is_its_expression() {
+    for (functions, body, output, expected) in [
+        ("", "", "times(x, 3)", [3.0, 6.0]),
+        ("", "", "times(b=x, a=x)", [1.0, 4.0]),
+        ("", "", "times(2, n) * x", [6.0, 12.0]),
+        // The model's names, also those that are given later; not those of the place of the call.
+        ("\"more(a)\": \"a + shown * n\"", "Let(\"shown\", \"x / 2\")", "more(x)", [2.5, 5.0]),
+        ("\"more(x)\": \"x + n\"", "", "more(0 * x)", [3.0, 3.0]),
+        // Others, and itself.
+        ("\"cube(a)\": \"times(a, times(a, a))\"", "", "cube(x)", [1.0, 8.0]),
+        ("\"power(a, k)\": \"times(a, power(a, k - 1)) if k > 0 else 1\"", "", "power(x, 4)", [1.0, 16.0]),
+        ("\"three()\": \"n\"", "", "x * three()", [3.0, 6.0]),
+        // In blocks and loops.
+        ("", "Twice, Twice(k: 5)", "it", [10.0, 20.0]),
+        (
+            "",
+            "Scan(name: \"s\", times: 2, body: [Carry(\"h\", \"x\"), Let(\"h\", \"times(prev.h, prev.h)\"), Ref(\"h\")])",
+            "s.last.h",
+            [1.0, 16.0],
+        ),
+    ] {
+        let functions = [TIMES, functions].join(",");
+        let instance = build(&model(functions.trim_end_matches(','), body, output));
+        let given = HashMap::from([("x".to_owned(), Tensor::f64([2], [1.0, 2.0]))]);
+        let found = run(instance.graph("infer").expect("infer"), &given);
+        assert_eq!(numbers(&found["y"]), expected, "{functions} {body} {output}");
+    }
+}
+
+#[test]
+fn mistakes_of_functions_are_told() {
+    for (functions, output, message) in [
+        ("\"f(a)\": \"3\"", "x", "`f` does not use its argument `a`"),
+        ("\"f(a, a)\": \"a\"", "x", "`a` is an argument twice"),
+        ("\"f\": \"3\"", "x", "a function is written with the names of its arguments"),
+        ("\"f(2)\": \"3\"", "x", "a function is written with the names of its arguments"),
+        ("\"relu(a)\": \"a\"", "x", "`relu` is a function of the language"),
+        ("\"f(a)\": \"a\", \"f(b)\": \"b\"", "x", "`f` is defined twice"),
+        ("\"f(a)\": \"a + local\"", "f(x)", "there is no value `local` here"),
+        ("\"f(a)\": \"a\"", "f(x, x)", "`f` takes 1 argument: a"),
+        ("\"f(a)\": \"a\"", "f(b=x)", "`f` has no argument `b`"),
+        ("\"f(a)\": \"a\"", "f(x, a=x)", "`a` is given twice"),
+        ("\"f(a, b)\": \"a + b\"", "f(x)", "`f` needs `b`"),
+        ("\"f(a)\": \"f(a)\"", "f(x)", "does `f` use itself?"),
+        ("\"half(a)\": \"a / 2\"", "hafl(x)", "did you mean `half`?"),
+    ] {
+        let functions = [TIMES, functions].join(",");
+        let found = mistakes(&model(&functions, "", output));
+        assert!(found.contains(message), "{functions} {output}: {found}");
+    }
+}
+
+/// Calls that double with each function end.
+#[test]
+fn calls_of_calls_are_bounded() {
+    let doubled = (1..30).map(|n| format!("\"f{n}(a)\": \"f{}(a) + f{}(a)\"", n - 1, n - 1));
+    let functions: Vec<String> =
+        [TIMES.to_owned(), "\"f0(a)\": \"a\"".to_owned()].into_iter().chain(doubled).collect();
+    let found = mistakes(&model(&functions.join(","), "", "f29(x)"));
+    assert!(found.contains("the model has more than 20000 steps"), "{found}");
+}
