@@ -125,7 +125,7 @@ pub const ROWS: &[Row] = &[
     (
         "birnn",
         &[
-            trains("birnn", "birnn", 60, "accuracy", AtLeast(0.99)),
+            trains("birnn", "birnn", 20, "accuracy", AtLeast(0.99)),
             trains("birnn-one-way", "birnn", 20, "accuracy", AtMost(0.52)),
         ],
     ),
