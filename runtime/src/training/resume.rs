@@ -8,7 +8,7 @@ use crate::order::sorted;
 use crate::run::record::DataRecord;
 use crate::run::state::State;
 use crate::shown::Shown;
-use crate::training::checkpoint::{Checkpoints, Cursor};
+use crate::training::checkpoint::{Checkpoints, Cursor, Found};
 use crate::training::data::{Batches, Split};
 use crate::training::fingerprint::Fingerprint;
 use crate::training::options::CheckpointOptions;
@@ -40,8 +40,8 @@ pub(crate) fn beginning(state: &State) -> String {
     checksum(sorted(lines.collect(), String::cmp).concat().as_bytes())
 }
 
-/// Loads the newest checkpoint, if there is one, into `state` and `cursor`, and gives its path. `cursor` comes as that of
-/// a run that begins.
+/// Loads the newest checkpoint, if there is one and a run goes on, into `state` and `cursor`, and gives its path. `cursor` comes as
+/// that of a run that begins. Where a run does not go on, the folder must be empty.
 pub(crate) fn resume(
     directory: &Checkpoints,
     options: &CheckpointOptions,
@@ -50,42 +50,18 @@ pub(crate) fn resume(
     state: &mut State,
     progress: &mut dyn Progress,
 ) -> Result<Option<PathBuf>> {
+    if !options.resume {
+        directory.require_empty()?;
+        return Ok(None);
+    }
     let Some(mut found) = directory.newest(&mut |text| progress.notice(text))? else {
         progress.notice("there is no checkpoint yet; training starts from the beginning");
         return Ok(None);
     };
     let path = found.path.clone();
-    let (there, anyway) = (&found.cursor, options.anyway);
-    let mut differences = cursor.fingerprint.differences(&there.fingerprint);
-    if let (true, Some(own), Some(other)) = (options.weights_named, &cursor.begun, &there.begun)
-        && own != other
-    {
-        let began = "weights that it began from";
-        differences.push(format!("{began}: {other} there, {own} here (a run that goes on needs none)"));
-    }
-    let differences = differences.join("\n  ");
-    if !differences.is_empty() && !anyway {
-        let message = format!(
-            "`{}` was written by another run:\n  {differences}\nresume with the same, or load it as weights into a run \
-             of its own; `--resume-anyway` (`anyway`) goes on in spite of it",
-            path.shown()
-        );
-        return Err(Error::new(ErrorKind::Option, message));
-    }
-    if !differences.is_empty() {
-        progress.notice(&format!("`{}` was written by another run:\n  {differences}", path.shown()));
-    }
-    let comparable = there.sums.len() == cursor.sums.len() && there.position <= batches;
-    if !comparable && !anyway {
-        let (found, expected) = (there.sums.len(), cursor.sums.len());
-        let message = format!(
-            "`{}` was written by another model, or with other metrics: it has {found} sums of them, this one has {expected}",
-            path.shown()
-        );
-        return Err(Error::new(ErrorKind::State, message));
-    }
+    let comparable = compare(&found, cursor, options, batches, progress)?;
     let record = state.record().clone();
-    found.load(state, anyway, &mut |text| progress.notice(text))?;
+    found.load(state, options.anyway, &mut |text| progress.notice(text))?;
     if record != DataRecord::default() {
         // The data are those of this run.
         state.set_record(record);
@@ -109,6 +85,50 @@ pub(crate) fn resume(
     cursor.numerics = fresh.numerics;
     cursor.fingerprint = fresh.fingerprint;
     Ok(Some(path))
+}
+
+/// Checks that a checkpoint was written by this run, which begins with `cursor`, and says whether its sums and its position in the
+/// epoch fit.
+///
+/// # Errors
+/// It was written by another run or model, and that was not allowed.
+fn compare(
+    found: &Found,
+    cursor: &Cursor,
+    options: &CheckpointOptions,
+    batches: u64,
+    progress: &mut dyn Progress,
+) -> Result<bool> {
+    let (there, anyway) = (&found.cursor, options.anyway);
+    let mut differences = cursor.fingerprint.differences(&there.fingerprint);
+    if let (true, Some(own), Some(other)) = (options.weights_named, &cursor.begun, &there.begun)
+        && own != other
+    {
+        let began = "weights that it began from";
+        differences.push(format!("{began}: {other} there, {own} here (a run that goes on needs none)"));
+    }
+    let differences = differences.join("\n  ");
+    if !differences.is_empty() && !anyway {
+        let message = format!(
+            "`{}` was written by another run:\n  {differences}\nresume with the same, or load it as weights into a run \
+             of its own; `--resume-anyway` (`anyway`) goes on in spite of it",
+            found.path.shown()
+        );
+        return Err(Error::new(ErrorKind::Option, message));
+    }
+    if !differences.is_empty() {
+        progress.notice(&format!("`{}` was written by another run:\n  {differences}", found.path.shown()));
+    }
+    let comparable = there.sums.len() == cursor.sums.len() && there.position <= batches;
+    if !comparable && !anyway {
+        let (sums, expected) = (there.sums.len(), cursor.sums.len());
+        let message = format!(
+            "`{}` was written by another model, or with other metrics: it has {sums} sums of them, this one has {expected}",
+            found.path.shown()
+        );
+        return Err(Error::new(ErrorKind::State, message));
+    }
+    Ok(comparable)
 }
 
 /// Whether the order of the data is the same.

@@ -114,15 +114,26 @@ struct Run<'a> {
     failures: Failures,
 }
 
-impl<'a> Run<'a> {
-    fn begin(
+/// What goes over the data, epoch by epoch.
+struct Bound {
+    feed: Feed,
+    /// If there is anything to validate with, and on.
+    evaluator: Option<Evaluator>,
+    /// The training samples, not yet in the order of an epoch.
+    order: Vec<usize>,
+    /// Batches per epoch.
+    batches: u64,
+}
+
+impl Bound {
+    /// The executables, bound to data whose indices are in their ranges.
+    fn bind(
         executables: &Executables,
-        state: &mut State,
+        state: &State,
         threads: &Threads,
         data: &mut dyn Batches,
-        options: &'a Options,
-        progress: &mut dyn Progress,
-    ) -> Result<Run<'a>> {
+        seed: u64,
+    ) -> Result<Bound> {
         let feed = Feed::bind(&executables.train, state, threads, data)?;
         let samples = data.len(Split::Train);
         let batches = whole_batches(samples, feed.batch())?;
@@ -133,12 +144,26 @@ impl<'a> Run<'a> {
             }
             _ => None,
         };
-        let manifest = executables.train.manifest();
-        ranges::check(data, Split::Train, options.seed, manifest)?;
+        ranges::check(data, Split::Train, seed, executables.train.manifest())?;
         if let Some(evaluator) = &evaluator {
-            ranges::check(data, Split::Validation, options.seed, evaluator.manifest())?;
+            ranges::check(data, Split::Validation, seed, evaluator.manifest())?;
         }
+        Ok(Bound { feed, evaluator, order, batches })
+    }
+}
 
+impl<'a> Run<'a> {
+    fn begin(
+        executables: &Executables,
+        state: &mut State,
+        threads: &Threads,
+        data: &mut dyn Batches,
+        options: &'a Options,
+        progress: &mut dyn Progress,
+    ) -> Result<Run<'a>> {
+        let bound = Bound::bind(executables, state, threads, data, options.seed)?;
+        let Bound { feed, evaluator, order, batches } = bound;
+        let manifest = executables.train.manifest();
         let mut sums = MetricSums::bind(manifest, executables.formulas.as_ref(), state, threads)?;
         let names = sums.names().to_vec();
         let mut cursor = Cursor {
@@ -151,18 +176,11 @@ impl<'a> Run<'a> {
             cursor.fingerprint = fingerprint(c, options.seed, feed.batch(), data);
             cursor.begun = Some(beginning(state));
             let directory = checkpoints.insert(opened(c, progress)?);
-            if c.resume {
-                resumed = resume(directory, c, &mut cursor, batches, state, progress)?;
-            } else {
-                directory.require_empty()?;
-            }
+            resumed = resume(directory, c, &mut cursor, batches, state, progress)?;
         }
         let position = resumed.as_ref().map(|_| Position { epoch: cursor.epoch, step: cursor.step });
-        let validation = evaluator.as_ref().map(Evaluator::metric_names).unwrap_or_default();
-        let log =
-            options.log.as_ref().map(|l| Log::open(&l.path, &names, validation, position)).transpose()?;
+        let log = log(options, &names, evaluator.as_ref(), position)?;
         sums.restore(&cursor.sums);
-
         progress.start(&Outlook {
             epochs: options.epochs,
             batches,
@@ -409,6 +427,17 @@ fn whole_batches(samples: usize, batch: usize) -> Result<u64> {
     let message =
         format!("the data set has {samples}, fewer than one batch of {batch}; choose a smaller batch");
     Err(Error::new(ErrorKind::Data, message))
+}
+
+/// The log, if one is asked for; gone on with behind a position of the run.
+fn log(
+    options: &Options,
+    names: &[String],
+    evaluator: Option<&Evaluator>,
+    position: Option<Position>,
+) -> Result<Option<Log>> {
+    let validation = evaluator.map(Evaluator::metric_names).unwrap_or_default();
+    options.log.as_ref().map(|log| Log::open(&log.path, names, validation, position)).transpose()
 }
 
 /// The folder of checkpoints, locked where its file system has locks.
