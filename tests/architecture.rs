@@ -121,16 +121,21 @@ fn ron_is_read_in_the_frontend_alone() {
     assert_eq!(readers, ["frontend"]);
 }
 
-/// Words of those who weigh how work is cut, ordered and shared.
-const WEIGHING: [&str; 13] = [
+/// Words of those who weigh how work is cut, ordered and shared, and who ask whether it may be.
+const WEIGHING: [&str; 18] = [
     "blocking",
     "cheap",
     "cheapest",
     "cost",
     "costs",
     "cycles",
+    "dependence",
     "flops",
     "footprint",
+    "independence",
+    "independent",
+    "injective",
+    "interchange",
     "pays",
     "thread",
     "threads",
@@ -139,9 +144,11 @@ const WEIGHING: [&str; 13] = [
 ];
 
 /// Where code generation has one of them all the same, by what the name of the file begins with.
-const HAS: [(&str, &str); 4] = [
+const HAS: [(&str, &str); 5] = [
     // By the one formula for a point of a tile its sums are given registers.
     ("wide/types/blocks.rs", "work"),
+    // Columns that are transposed in registers come from several iterations of a loop.
+    ("wide/writing/columns.rs", "injective"),
     // Those that compile.
     ("image/kernels.rs", "threads"),
     // C programs may bring theirs.
@@ -223,6 +230,10 @@ fn code_generation_chooses_registers_and_instructions_only() {
     let blocks = files.iter().find(|(name, _)| name == HAS[0].0).map_or("", |(_, text)| text.as_str());
     let uses: Vec<&str> = blocks.lines().filter(|line| line.contains("work")).collect();
     assert_eq!(uses, ["use brolga_ir::program::work::point;"]);
+    // The one number by which iterations run in another order than the program says.
+    let reads = |(name, text): &&(String, String)| name != "limits.rs" && text.contains("COLUMN_ROUND");
+    let readers: Vec<&str> = files.iter().filter(reads).map(|(name, _)| name.as_str()).collect();
+    assert_eq!(readers, [HAS[1].0]);
 }
 
 /// What files of products read of the table of sizes, beside the one that cuts them: the numeric plan, how much is written out,

@@ -1,5 +1,6 @@
 //! What code generation chooses, in numbers: registers, and how much is written out as instructions. None of them changes a bit of
-//! a result, and none says how work is cut or shared: that stands in the program.
+//! a result, and none says how work is cut or shared: that stands in the program. One of them, [`COLUMN_ROUND`], has iterations run in
+//! another order than the program says.
 //!
 //! A chunk is the iterations of a strip that one vector holds: 8 with AVX2, 16 with AVX-512.
 
@@ -37,7 +38,13 @@ pub(crate) const WRITTEN_OUT: usize = 256;
 pub(crate) const LOOP_CHUNKS: usize = 4;
 pub(crate) const IN_LOOP: usize = 128;
 
-/// Iterations of a loop over columns that a strip runs: 16 neighbouring elements are a cache line of each row.
+/// Iterations of a loop over the columns of a matrix that run together in each chunk of the strip inside of it (unroll and jam), with
+/// AVX2 and AVX-512 alike: lanes are rows, and 16 neighbouring elements of `f32` are a cache line of each row.
+///
+/// It is for the instructions: four neighbouring columns are loaded, or stored, as rows of four and transposed in registers, if
+/// they are in one stretch of code. In the program each run of the strip has one column. If it had 16, each iteration of a copy of
+/// columns into rows would store to 16 rows, and the verifier could not prove the iterations to be independent: its rule wants
+/// the step of a strip to be larger than all that is inside of it covers.
 pub(crate) const COLUMN_ROUND: usize = 16;
 
 /// Statements of a strip that is written for each of these iterations, at most.

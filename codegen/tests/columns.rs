@@ -230,6 +230,41 @@ fn copies_that_transpose() {
     }
 }
 
+/// Loops over columns that store to some elements several times: the last iteration is the one that counts, so they must not
+/// run together.
+#[test]
+fn iterations_that_store_the_same_elements_keep_their_order() {
+    for rows in [7, 24, 40, 100] {
+        // Each column is stored one element further than the one before.
+        let diagonal = format!(
+            "  for i0 in 0..16 {{
+    strip i1 in 0..{rows} {{
+      v0 = load p0[i0 + 16*i1] : f32
+      store p1[i0 + i1] = v0
+    }}
+  }}
+"
+        );
+        // The loop over columns, and one inside of it, lead to the same places.
+        let between = format!(
+            "  for i0 in 0..16 {{
+    for i1 in 0..3 {{
+      strip i2 in 0..{rows} {{
+        v0 = load p0[i0 + 16*i1 + 48*i2] : f32
+        store p1[{rows}*i0 + {rows}*i1 + i2] = v0
+      }}
+    }}
+  }}
+"
+        );
+        for (body, lens) in [(diagonal, (16 * rows, rows + 15)), (between, (48 * rows, 18 * rows))] {
+            let case = Case::new(DType::F32, lens, &body);
+            assert_eq!(case.count(["vunpcklps", "vunpckhps"]), [0, 0]);
+            case.check();
+        }
+    }
+}
+
 /// Four columns of eight rows take eight loads of rows, in halves, and eight shuffles.
 #[test]
 fn transposes_are_in_registers() {

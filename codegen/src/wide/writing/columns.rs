@@ -1,7 +1,10 @@
-//! Strips that run several iterations of a loop around them.
+//! Strips that run several iterations of a loop around them: unroll and jam.
 //!
 //! A copy that transposes has one column of a matrix in its strip, and the next one in the next iteration of a loop around it.
 //! Four neighbouring columns cost hardly more than one of them (`neighbouring_columns.rs`), so the strip runs several iterations of the loop.
+//!
+//! This is the one place where code generation changes the order in which iterations run, so it is the one that asks whether they
+//! may. What is chosen, and why the program does not say it: [`COLUMN_ROUND`].
 
 use brolga_ir::index::{Atom, Index, Var};
 use brolga_ir::program::{Access, Expr, Kernel, Param, Stmt};
