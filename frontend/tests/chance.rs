@@ -7,7 +7,7 @@ use brolga_ir::graph::Graph;
 use brolga_ir::scalar::Scalar;
 use brolga_ir::{DType, Tensor, Type};
 
-use crate::common::{build, formulas, mistakes, numbers, run};
+use crate::common::{build, differentiate, formulas, mistakes, numbers, run};
 
 /// The same with random numbers as inputs.
 fn fed(text: &str) -> Instance {
@@ -147,13 +147,14 @@ fn runs_draw_anew() {
     assert!(names("train").contains(&"step".to_owned()), "{:?}", names("train"));
     assert!(names("train.eval").contains(&"optim.train.eval.calls".to_owned()), "{:?}", names("train.eval"));
     let value = |entry: &str, at: i64| {
-        let graph = instance.graph(entry).expect("an entry");
-        let given = parameters(graph).into_iter().map(|name| match name.as_str() {
+        let mut graph = instance.graph(entry).expect("an entry").clone();
+        differentiate(&mut graph);
+        let given = parameters(&graph).into_iter().map(|name| match name.as_str() {
             "w" => (name, Tensor::f64([], [0.0])),
             "seed" => (name, count(5)),
             _ => (name, count(at)),
         });
-        numbers(&run(graph, &given.collect())["noise"])[0]
+        numbers(&run(&graph, &given.collect())["noise"])[0]
     };
     let values = [value("train", 0), value("train", 1), value("train.eval", 0), value("train.eval", 1)];
     for (at, one) in values.iter().enumerate() {

@@ -70,9 +70,11 @@ pub(crate) fn call(
         return builder.call_own(&own, &given, values, span);
     }
     let Some(function) = find(&name.value) else {
+        let own: Vec<String> =
+            builder.tree.functions.iter().map(|function| function.name.value.clone()).collect();
+        let known = own.iter().map(String::as_str).chain(names().map(|name| -> &str { name }));
         let message = format!("there is no function `{}`", name.value);
-        let diagnostic = Diagnostic::new(&builder.source, name.span, message)
-            .suggest(&name.value, own_names(builder).chain(names()));
+        let diagnostic = Diagnostic::new(&builder.source, name.span, message).suggest(&name.value, known);
         builder.report(diagnostic);
         return Val::Unknown;
     };
@@ -88,11 +90,6 @@ pub(crate) fn call(
         }
         Err(fault) => builder.fail(of_function(fault, &name.value), span),
     }
-}
-
-/// The names of the functions of the current file.
-fn own_names<'b>(builder: &'b Builder) -> impl Iterator<Item = &'b str> {
-    builder.tree.functions.iter().map(|function| function.name.value.as_str())
 }
 
 /// Whether a function can be called: its arguments are known, none is missing, and each keeps its rule. What is wrong is
