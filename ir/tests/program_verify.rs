@@ -549,6 +549,8 @@ fn what_stays_inside_in_any_order_is_proven() {
             "[2, 4]",
             "for i2 in 0..8 { v0 = load p1[32*i0 + 8*i1 + i2] : f32 store p1[32*i0 + 8*i1 + i2] = v0 }",
         ),
+        // A copy that transposes, each strip one of eight columns …
+        ("[8]", "strip i1 in 0..8 { v0 = load p0[i0 + 8*i1] : f32 store p1[8*i0 + i1] = v0 }"),
         // Quotients and remainders of variables have bounds.
         ("[]", "strip i0 in 0..64 { v0 = load p0[8*(i0 / 8) + (i0 % 8)] : f32 store p1[i0] = v0 }"),
         // Not reached at all.
@@ -569,6 +571,11 @@ fn what_stays_inside_in_any_order_is_proven() {
         ("[8]", "strip i1 in 0..8 { v0 = constant 1.0 : f32 store p1[i0 + i1] = v0 }"),
         ("[8]", "for i1 in 0..9 { v0 = constant 1.0 : f32 store p1[7*i0 + i1] = v0 }"),
         ("[]", "strip i0 in 0..8 { for i1 in 0..3 { v0 = constant 1.0 : f32 store p1[2*i0 + i1] = v0 } }"),
+        // … and all of them in one strip: iterations are independent, but do not keep to a slice each.
+        (
+            "[]",
+            "strip i1 in 0..8 { for i0 in 0..8 { v0 = load p0[i0 + 8*i1] : f32 store p1[8*i0 + i1] = v0 } }",
+        ),
         ("[8]", "v0 = load p1[7 - i0] : f32 store p1[i0] = v0"),
         ("[]", "strip i0 in 0..8 { v0 = load p1[i0 + 1] : f32 store p1[i0] = v0 }"),
         ("[4]", "tile [2, 8] p1[8*i0; 8] += p0[16*i0; 4] * p0[0] over (4; 1, 8) : f32"),
