@@ -196,7 +196,7 @@ fn visit(form: &Form, found: &mut Vec<Structure>) {
         Form::Any(forms) => forms.iter().for_each(|form| visit(form, found)),
         Form::OneOf(structures) => structures().into_iter().for_each(|structure| add(structure, found)),
         Form::Value | Form::Text | Form::Word(_) | Form::Flag | Form::Fraction | Form::Count(..) => {}
-        Form::Body | Form::Step | Form::Optimizer => {}
+        Form::Body | Form::Step | Form::Optimizer | Form::Initializer => {}
     }
 }
 

@@ -335,6 +335,8 @@ pub(crate) struct Vocabulary {
     pub layers: Vec<&'static Signature>,
     /// What `optimizer` may be.
     pub optimizers: Vec<&'static Signature>,
+    /// The argument `init` of what has one without being a layer.
+    pub init: Parameter,
     /// What expressions can call; the model's own functions have other names.
     pub functions: Vec<&'static Signature>,
 }

@@ -23,6 +23,7 @@ mod promotion;
 mod references;
 mod settings;
 mod shared;
+mod state;
 mod symbolic;
 mod tensors;
 mod validation;

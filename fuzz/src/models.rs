@@ -240,6 +240,11 @@ impl Maker {
                 let fields: String = fields.map(|field| format!("{field}, ")).collect();
                 format!("Scan({fields}body: {})", body(self))
             }
+            "State" => {
+                let ty = self.pick(&["f32[]", "f32[2]", "i64[2, 3]", "f32[batch]", "bool[]"]);
+                let init = self.pick(&["Zeros", "Ones", "Normal(std: 1)", "2", "0.5"]);
+                format!("State(name: \"v\", type: \"{ty}\", init: {init})")
+            }
             "Expr" => format!("Expr(\"{}\")", self.operation()),
             "Import" => "Import(model: \"softmax-regression\", name: \"part\")".to_owned(),
             _ => format!("{name}({})", body(self)),

@@ -30,7 +30,8 @@ impl Decoder<'_> {
         arguments
     }
 
-    fn argument(&mut self, parameter: &Parameter, value: &Value) -> Option<Argument> {
+    /// One argument for a parameter; nothing after a mistake, which is reported.
+    pub fn argument(&mut self, parameter: &Parameter, value: &Value) -> Option<Argument> {
         match (parameter.kind, &value.kind) {
             (ParameterKind::Word(words), ValueKind::Text(text)) => {
                 if let Some(word) = words.iter().find(|word| **word == text.value) {

@@ -6,7 +6,9 @@ use super::decoder::{Decoder, Given};
 use super::file::read;
 use super::notation::{FieldRef, Value, ValueKind, field_list};
 use super::structure::{BodyWord, Structured};
-use super::tree::{Body, BodyStep, BodyStepKind, Branch, Import, Join, LetNames, ModelTree, ScanStep};
+use super::tree::{
+    Arguments, Body, BodyStep, BodyStepKind, Branch, Import, Join, LetNames, ModelTree, ScanStep,
+};
 use crate::diagnostics::Diagnostic;
 use crate::expr::{Expr, Template};
 use crate::signature::{Words, find};
@@ -152,11 +154,29 @@ impl Decoder<'_> {
                 let start = self.given_expression(given, "start", span);
                 BodyStepKind::Carry { name: name?, start }
             }
+            BodyWord::State => {
+                let name = self.given_template(given, span);
+                let ty = given.get("type").and_then(|value| self.type_expr(value));
+                BodyStepKind::State { name, ty, init: self.initializer(given) }
+            }
             BodyWord::Expr => BodyStepKind::Expr(self.given_expression(given, "value", span)),
             BodyWord::Import => BodyStepKind::Import(Box::new(self.import(given)?)),
             // Reported before its fields are read.
             BodyWord::Block => return None,
         })
+    }
+
+    /// The argument `init`, if it is given.
+    fn initializer(&mut self, given: &Given) -> Arguments {
+        let mut arguments = Arguments { given: Vec::new(), complete: true };
+        if let Some(value) = given.get("init") {
+            let init = self.context.vocabulary.init;
+            match self.argument(&init, value) {
+                Some(argument) => arguments.given.push((init.name, Spanned::new(argument, value.span))),
+                None => arguments.complete = false,
+            }
+        }
+        arguments
     }
 
     /// The name of a `Let`, or its list of names.

@@ -223,7 +223,7 @@ impl Decoder<'_> {
     }
 
     /// `"f32[batch, 3]"`.
-    fn type_expr(&mut self, value: &Value) -> Option<TypeExpr> {
+    pub fn type_expr(&mut self, value: &Value) -> Option<TypeExpr> {
         let text = self.text(value, "a type such as \"f32[batch, 10]\"")?;
         let span = text.span();
         let (name, name_span, dims) = match text.value.trim().strip_suffix("[]") {

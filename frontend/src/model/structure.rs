@@ -57,6 +57,8 @@ pub enum Form {
     Step,
     /// A call of an optimiser.
     Optimizer,
+    /// A call of an initialiser, or a number.
+    Initializer,
     /// A list of these.
     List(&'static Form),
     /// A map of names to these.
@@ -144,6 +146,7 @@ words! {
         Reuse = "Reuse",
         Scan = "Scan",
         Carry = "Carry",
+        State = "State",
         Import = "Import",
         Block = "Block",
     }
@@ -198,6 +201,7 @@ impl Structured for BodyWord {
                 }
             }
             BodyWord::Carry => const { &[NAME, needs("start", Form::Value)] },
+            BodyWord::State => const { &[NAME, needs("type", Form::Text), may("init", Form::Initializer)] },
             BodyWord::Expr => const { &[needs("value", Form::Value)] },
             BodyWord::Import => {
                 const {

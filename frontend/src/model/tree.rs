@@ -126,6 +126,14 @@ pub(crate) enum BodyStepKind {
         name: Spanned<String>,
         start: Expr,
     },
+    /// A tensor that is kept and not trained.
+    State {
+        name: Template,
+        /// Absent after a mistake, which has been reported.
+        ty: Option<TypeExpr>,
+        /// The argument `init`, if it is given.
+        init: Arguments,
+    },
     Expr(Expr),
     Reuse(Template),
     Import(Box<Import>),

@@ -203,6 +203,11 @@ fn form(holds: &Form) -> Value {
         Form::Body => reference("body"),
         Form::Step => reference("step"),
         Form::Optimizer => reference("optimizer"),
+        Form::Initializer => {
+            let calls = language::initializers();
+            let calls = calls.iter().map(|callable| call_of(Kind::Initializer, callable));
+            json!({"anyOf": std::iter::once(reference("value")).chain(calls).collect::<Vec<_>>()})
+        }
         Form::List(items) => json!({"type": "array", "items": form(items)}),
         Form::Map(values) => json!({"type": "object", "additionalProperties": form(values)}),
         Form::OneOf(structures) => {

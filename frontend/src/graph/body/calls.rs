@@ -48,6 +48,7 @@ impl Builder<'_> {
                 self.in_scope(name, Numbering::Position(0), |builder| builder.run(body));
             }
             BodyStepKind::Scan(scan) => self.scan(scan, name, step.span),
+            BodyStepKind::State { ty, init, .. } => self.state_step(ty.as_ref(), init, name, step.span),
             _ => {}
         }
         if !self.stopped {

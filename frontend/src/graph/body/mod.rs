@@ -7,6 +7,7 @@ mod imports;
 mod naming;
 mod reuse;
 mod scan;
+mod state;
 
 use std::collections::HashMap;
 
@@ -84,6 +85,7 @@ impl Builder<'_> {
                 None => self.scan(scan, "", span),
             },
             BodyStepKind::Carry { name, start } => self.declare_carry(name, start, span),
+            BodyStepKind::State { name, .. } => self.named(Some(name), "state", body, position),
             BodyStepKind::Expr(value) => self.current = self.eval(value),
             BodyStepKind::Reuse(name) => self.reuse(name, span),
             BodyStepKind::Import(import) => self.import(import, span),

@@ -1,0 +1,81 @@
+//! States: what is kept from run to run without being trained.
+
+use std::collections::HashMap;
+
+use brolga_frontend::SlotKind;
+use brolga_ir::scalar::Scalar;
+use brolga_ir::{DType, Tensor, Type};
+
+use crate::common::{build, differentiate, mistakes, numbers, run};
+
+/// A count of words (whole numbers), and an average that a loss is compared with.
+const MODEL: &str = "Model(
+    parameters: { \"v\": 3 },
+    inputs: { \"x\": \"f32[batch]\", \"word\": \"i64[v]\" },
+    dims: { \"batch\": 2 },
+    body: [
+        State(name: \"count\", type: \"i64[v]\"), State(name: \"level\", type: \"f32[]\", init: 0.5),
+        Parameter(name: \"w\", dims: []), Let(\"y\", \"x * w\"),
+    ],
+    entries: {
+        \"count\": Entry(mode: \"infer\", steps: [Update({ \"count\": \"it + word\" })], outputs: { \"seen\": \"count\" }),
+        \"train\": Entry(steps: [
+            Update({ \"level\": \"0.9 * it + 0.1 * mean(x)\" }),
+            Minimize(loss: \"mean(y - level) * level\", optimizer: Sgd(lr: 1)),
+        ]),
+    },
+)";
+
+#[test]
+fn states_are_kept_and_not_trained() {
+    let instance = build(MODEL);
+    let kind = |name: &str| instance.state().iter().find(|slot| slot.name == name).map(|slot| slot.kind);
+    assert_eq!([kind("count"), kind("level")], [Some(SlotKind::Buffer); 2]);
+    let init = instance.graph("init").expect("init");
+    let seed = Tensor::generate(&Type::scalar(DType::I64), |_| Scalar::I64(3));
+    let zeros = init.parameters().iter().filter_map(|&id| init.parameter(id)).map(|parameter| {
+        let value = if parameter.name == "seed" { seed.clone() } else { Tensor::zeros(&parameter.ty) };
+        (parameter.name.clone(), value)
+    });
+    let mut values = run(init, &zeros.collect::<HashMap<_, _>>());
+    assert_eq!(numbers(&values["level"]), [0.5]);
+    let word = Tensor::generate(&Type::new(DType::I64, [3]), |i| Scalar::I64(i as i64));
+    values.insert("word".into(), word);
+    values.insert("x".into(), Tensor::f64([2], [1.0, 3.0]));
+    values.insert("seed".into(), seed);
+    for runs in 1..=2 {
+        values.extend(run(instance.graph("count").expect("count"), &values));
+        assert_eq!(numbers(&values["count"]), [0.0, f64::from(runs), 2.0 * f64::from(runs)]);
+        let before = [0.0, f64::from(runs - 1), 2.0 * f64::from(runs - 1)];
+        assert_eq!(numbers(&values["seen"]), before, "outputs see what the last step saw");
+    }
+    let mut train = instance.graph("train").expect("train").clone();
+    differentiate(&mut train);
+    values.extend(run(&train, &values));
+    // The second step sees the level that the first one left, as a value.
+    let level = 0.45 + 0.2;
+    assert!((numbers(&values["level"])[0] - level).abs() < 1e-12);
+    assert!((numbers(&values["w"])[0] + 2.0 * level).abs() < 1e-12, "{:?}", values["w"]);
+}
+
+#[test]
+fn mistakes_of_states_are_told() {
+    for (state, message) in [
+        ("State(name: \"s\", type: \"f32[batch]\")", "its size cannot be `batch`"),
+        ("State(name: \"s\", type: \"f32[2 * batch, 3]\")", "its size cannot be `batch`"),
+        ("State(name: \"s\", type: \"f32[-1]\")", "a size must be a whole number from 0 on, found -1"),
+        ("State(name: \"s\", type: \"f33[2]\")", "`f33` is not an element type"),
+        ("State(name: \"s\")", "`State` needs `type`"),
+        ("State(type: \"f32[2]\")", "`State` needs `name`"),
+        ("State(name: \"s\", type: \"i64[2]\", init: Normal(std: 1))", "i64[2] begins with whole numbers"),
+        ("State(name: \"s\", type: \"i64[2]\", init: 0.5)", "i64[2] begins with whole numbers"),
+        ("State(name: \"s\", type: \"f32[2]\", init: Nrmal(std: 1))", "`Nrmal` cannot stand for `init`"),
+        ("State(name: \"step\", type: \"f32[2]\")", "`step` is the name of a part of the training state"),
+        ("State(name: \"s\", type: \"f32[2]\"), Parameter(name: \"s\", dims: [2])", "`s`"),
+    ] {
+        let found = mistakes(&format!(
+            "Model(inputs: {{ \"x\": \"f32[batch]\" }}, body: [{state}], entries: {{ \"infer\": Infer(outputs: {{ \"y\": \"x\" }}) }})"
+        ));
+        assert!(found.contains(message), "{state}: {found}");
+    }
+}
