@@ -98,21 +98,9 @@ impl Operator for Elementwise {
                 let scaled = b.mul(dx, y)?;
                 Ok(vec![Some(dx), Some(b.neg(scaled)?)])
             }
-            Rem => {
-                // How often u was taken off: an integer, but for the rounding of the division.
-                let taken = b.sub(x, y)?;
-                let quotient = b.div(taken, u)?;
-                let whole = b.elementwise(Round, &[quotient])?;
-                let scaled = b.mul(dy, whole)?;
-                Ok(vec![Some(dy), Some(b.neg(scaled)?)])
-            }
-            Max | Min => {
-                // To the winner; the first on ties.
-                let comparison = if self.op == Max { Comparison::Ge } else { Comparison::Le };
-                let first = b.compare(comparison, x, u)?;
-                let zero = b.zeros_like(dy)?;
-                Ok(vec![Some(b.select(first, dy, zero)?), Some(b.select(first, zero, dy)?)])
-            }
+            Rem => remainder_gradient(b, [x, u], y, dy),
+            Max => extremum_gradient(b, [x, u], Comparison::Ge, dy),
+            Min => extremum_gradient(b, [x, u], Comparison::Le, dy),
             Fma => Ok(vec![Some(b.mul(dy, u)?), Some(b.mul(dy, x)?), Some(dy)]),
             Select => {
                 let zero = b.zeros_like(dy)?;
@@ -165,47 +153,49 @@ impl Operator for Elementwise {
     }
 }
 
+/// Of the remainder y of x by u.
+fn remainder_gradient(b: &mut Builder, [x, u]: [Value; 2], y: Value, dy: Value) -> Gradient {
+    // How often u was taken off: an integer, but for the rounding of the division.
+    let taken = b.sub(x, y)?;
+    let quotient = b.div(taken, u)?;
+    let whole = b.elementwise(ScalarOp::Round, &[quotient])?;
+    let scaled = b.mul(dy, whole)?;
+    Ok(vec![Some(dy), Some(b.neg(scaled)?)])
+}
+
+/// To the winner, which is x where it `wins` over u: the first on ties.
+fn extremum_gradient(b: &mut Builder, [x, u]: [Value; 2], wins: Comparison, dy: Value) -> Gradient {
+    let first = b.compare(wins, x, u)?;
+    let zero = b.zeros_like(dy)?;
+    Ok(vec![Some(b.select(first, dy, zero)?), Some(b.select(first, zero, dy)?)])
+}
+
 /// The derivatives of the elementary functions.
 fn function_gradient(function: Function, cx: &mut GradientCx, dy: Value) -> Gradient {
     // The second operand, where there is one.
     let u = *cx.operands.get(1).unwrap_or(&cx.operands[0]);
     let (x, y, b) = (cx.operands[0], cx.results[0], &mut cx.b);
-    let quotient = |b: &mut Builder, divisor: Value| -> Gradient { Ok(vec![Some(b.div(dy, divisor)?)]) };
+    let quotient = |divisor: Result<Value, GraphError>, b: &mut Builder| -> Gradient {
+        Ok(vec![Some(b.div(dy, divisor?)?)])
+    };
     let derivative = match function {
         Function::Exp => y,
         // Not y + 1: where y is all but -1, nothing is left of that, but of e^x.
         Function::Expm1 => b.function(Function::Exp, x)?,
-        Function::Log => return quotient(b, x),
-        Function::Log1p => {
-            let shifted = b.add_scalar(x, 1.0)?;
-            return quotient(b, shifted);
-        }
+        Function::Log => return quotient(Ok(x), b),
+        Function::Log1p => return quotient(b.add_scalar(x, 1.0), b),
         Function::Tanh => one_minus_square(b, y)?,
         Function::Sigmoid => {
             let rest = b.scalar_sub(1.0, y)?;
             b.mul(y, rest)?
         }
-        Function::Erf => {
-            // 2/sqrt(pi) e^(-x²)
-            let square = b.mul(x, x)?;
-            let negative = b.neg(square)?;
-            let gauss = b.function(Function::Exp, negative)?;
-            b.mul_scalar(gauss, std::f64::consts::FRAC_2_SQRT_PI)?
-        }
+        Function::Erf => erf_slope(b, x)?,
         Function::Sin => b.function(Function::Cos, x)?,
         Function::Cos => {
             let sine = b.function(Function::Sin, x)?;
             b.neg(sine)?
         }
-        Function::Rsqrt => {
-            // -1/2 dy y y y, in this order: y³ alone may leave the range where the product with dy does not. Where y is 1e-15,
-            // dy is a sum of what is as large as 1e15.
-            let mut dx = dy;
-            for _ in 0..3 {
-                dx = b.mul(dx, y)?;
-            }
-            return Ok(vec![Some(b.mul_scalar(dx, -0.5)?)]);
-        }
+        Function::Rsqrt => return inverse_root_gradient(b, y, dy),
         Function::Lgamma => b.function(Function::Digamma, x)?,
         Function::Digamma => trigamma(b, x)?,
         Function::ErfInv => {
@@ -221,10 +211,7 @@ fn function_gradient(function: Function, cx: &mut GradientCx, dy: Value) -> Grad
             let slope = b.function(Function::Rsqrt, rest)?;
             if function == Function::Asin { slope } else { b.neg(slope)? }
         }
-        Function::Atan => {
-            let sum = square_plus(b, x, 1.0)?;
-            return quotient(b, sum);
-        }
+        Function::Atan => return quotient(square_plus(b, x, 1.0), b),
         Function::Sinh => b.function(Function::Cosh, x)?,
         Function::Cosh => b.function(Function::Sinh, x)?,
         Function::Asinh | Function::Acosh => {
@@ -232,19 +219,33 @@ fn function_gradient(function: Function, cx: &mut GradientCx, dy: Value) -> Grad
             let sum = square_plus(b, x, if function == Function::Asinh { 1.0 } else { -1.0 })?;
             b.function(Function::Rsqrt, sum)?
         }
-        Function::Atanh => {
-            let rest = one_minus_square(b, x)?;
-            return quotient(b, rest);
-        }
+        Function::Atanh => return quotient(one_minus_square(b, x), b),
         Function::Log2 | Function::Log10 => {
             let base = if function == Function::Log2 { 2f64 } else { 10.0 };
-            let scaled = b.mul_scalar(x, base.ln())?;
-            return quotient(b, scaled);
+            return quotient(b.mul_scalar(x, base.ln()), b);
         }
         Function::Atan2 => return angle_gradient(b, [x, u], dy),
         Function::Pow => return power_gradient(b, [x, u], y, dy),
     };
     Ok(vec![Some(b.mul(dy, derivative)?)])
+}
+
+/// Of erf: 2/sqrt(pi) e^(-x²).
+fn erf_slope(b: &mut Builder, x: Value) -> Result<Value, GraphError> {
+    let square = b.mul(x, x)?;
+    let negative = b.neg(square)?;
+    let gauss = b.function(Function::Exp, negative)?;
+    b.mul_scalar(gauss, std::f64::consts::FRAC_2_SQRT_PI)
+}
+
+/// Of y = 1/sqrt(x): -1/2 dy y y y, in this order: y³ alone may leave the range where the product with dy does not. Where y is
+/// 1e-15, dy is a sum of what is as large as 1e15.
+fn inverse_root_gradient(b: &mut Builder, y: Value, dy: Value) -> Gradient {
+    let mut dx = dy;
+    for _ in 0..3 {
+        dx = b.mul(dx, y)?;
+    }
+    Ok(vec![Some(b.mul_scalar(dx, -0.5)?)])
 }
 
 /// How often the recurrence of trigamma is applied: Stirling's series follows from 8 on.

@@ -71,6 +71,44 @@ pub trait Values {
     }
 }
 
+/// Numbers at which operations change what they do.
+const SPECIAL_F32: [f32; 16] = [
+    0.0,
+    -0.0,
+    f32::INFINITY,
+    f32::NEG_INFINITY,
+    f32::NAN,
+    f32::MIN_POSITIVE,
+    1e-42,
+    -1e-45,
+    3e9,
+    -3e9,
+    0.5,
+    1.5,
+    2.5,
+    f32::MAX,
+    255.5,
+    1e19,
+];
+
+/// The same for `f64`.
+const SPECIAL_F64: [f64; 14] = [
+    0.0,
+    -0.0,
+    f64::INFINITY,
+    f64::NEG_INFINITY,
+    f64::NAN,
+    f64::MIN_POSITIVE,
+    5e-324,
+    3e9,
+    -3e9,
+    1e19,
+    0.5,
+    2.5,
+    f64::MAX,
+    1e-40,
+];
+
 impl Values for Rng {
     fn scalar(&mut self, dtype: DType) -> Scalar {
         let plain = (self.bits() >> 40) as f64 / (1u64 << 22) as f64 - 2.0;
@@ -89,45 +127,13 @@ impl Values for Rng {
             },
             DType::Bf16 => ScalarOp::Convert(DType::Bf16).apply(&[self.scalar(DType::F32)]),
             DType::F32 => match self.below(16) {
-                0 => Scalar::F32(self.of(&[
-                    0.0,
-                    -0.0,
-                    f32::INFINITY,
-                    f32::NEG_INFINITY,
-                    f32::NAN,
-                    f32::MIN_POSITIVE,
-                    1e-42,
-                    -1e-45,
-                    3e9,
-                    -3e9,
-                    0.5,
-                    1.5,
-                    2.5,
-                    f32::MAX,
-                    255.5,
-                    1e19,
-                ])),
+                0 => Scalar::F32(self.of(&SPECIAL_F32)),
                 1 => Scalar::F32(f32::from_bits(self.bits() as u32)),
                 2 => Scalar::F32((plain * 1000.0) as f32),
                 _ => Scalar::F32(plain as f32),
             },
             DType::F64 => match self.below(16) {
-                0 => Scalar::F64(self.of(&[
-                    0.0,
-                    -0.0,
-                    f64::INFINITY,
-                    f64::NEG_INFINITY,
-                    f64::NAN,
-                    f64::MIN_POSITIVE,
-                    5e-324,
-                    3e9,
-                    -3e9,
-                    1e19,
-                    0.5,
-                    2.5,
-                    f64::MAX,
-                    1e-40,
-                ])),
+                0 => Scalar::F64(self.of(&SPECIAL_F64)),
                 1 => Scalar::F64(f64::from_bits(self.bits())),
                 2 => Scalar::F64(plain * 1000.0),
                 _ => Scalar::F64(plain),

@@ -289,6 +289,72 @@ impl Generator {
         Stmt::Tile(Tile { dtype: DType::F32, m, n, reduce, a, b, c, zero: self.random.chance(60) })
     }
 
+    fn store(&mut self, out: &mut Vec<Stmt>, scope: &mut Scope) {
+        let dtype = self.dtype();
+        let value = self.some_value(out, scope, dtype);
+        let param = self.param(dtype, Access::ReadWrite);
+        let index = self.index(scope, None, 0);
+        out.push(Stmt::Store { param, index, value });
+    }
+
+    /// A loop around a block.
+    fn nested(&mut self, scope: &Scope, depth: usize) -> Stmt {
+        let var = self.next_var;
+        self.next_var += 1;
+        let extent = self.random.of(&[0, 1, 2, 2, 3, 3, 5]);
+        let mut inside = scope.clone();
+        inside.vars.push((var, extent));
+        Stmt::For { var, extent, body: self.block(&inside, depth + 1) }
+    }
+
+    /// A reduction over one strip or several, and what follows from it.
+    fn reductions(&mut self, out: &mut Vec<Stmt>, scope: &mut Scope) {
+        let accs: Vec<_> = (0..1 + self.random.below(2)).map(|_| self.declare(out, 32)).collect();
+        for _ in 0..1 + self.random.below(2) {
+            let strip = self.strip(scope, &accs);
+            if self.random.chance(30) {
+                let var = self.next_var;
+                self.next_var += 1;
+                out.push(Stmt::For { var, extent: 2, body: vec![strip] });
+            } else {
+                out.push(strip);
+            }
+        }
+        for (acc, dtype) in accs {
+            self.finish(out, scope, acc, dtype);
+        }
+    }
+
+    /// A sum over a loop, one lane.
+    fn sum_over_loop(&mut self, out: &mut Vec<Stmt>, scope: &mut Scope) {
+        let (acc, dtype) = self.declare(out, 1);
+        let var = self.next_var;
+        self.next_var += 1;
+        let extent = self.random.below(4);
+        let mut inside = scope.clone();
+        inside.vars.push((var, extent));
+        let mut body = Vec::new();
+        self.value(&mut body, &mut inside, Access::Read);
+        let value = self.some_value(&mut body, &mut inside, dtype);
+        body.push(Stmt::Accumulate { acc, value });
+        if self.random.chance(50) {
+            let strip = self.strip(&inside, &[]);
+            body.push(strip);
+        }
+        out.push(Stmt::For { var, extent, body });
+        self.finish(out, scope, acc, dtype);
+    }
+
+    fn condition(&mut self, out: &mut Vec<Stmt>, scope: &mut Scope, depth: usize) {
+        let mut condition = self.define(out, DType::Bool, Expr::Constant(Scalar::Bool(true)));
+        if self.random.chance(50) {
+            condition = self.some_value(out, scope, DType::Bool);
+        }
+        let then = self.block(scope, depth + 1);
+        let otherwise = self.block(scope, depth + 1);
+        out.push(Stmt::If { condition, then, otherwise });
+    }
+
     fn block(&mut self, scope: &Scope, depth: usize) -> Vec<Stmt> {
         let mut scope = scope.clone();
         let mut out = Vec::new();
@@ -303,73 +369,16 @@ impl Generator {
                     let access = self.random.of(&[Access::Read, Access::ReadWrite]);
                     self.value(&mut out, &mut scope, access);
                 }
-                2 => {
-                    let dtype = self.dtype();
-                    let value = self.some_value(&mut out, &mut scope, dtype);
-                    let param = self.param(dtype, Access::ReadWrite);
-                    let index = self.index(&scope, None, 0);
-                    out.push(Stmt::Store { param, index, value });
-                }
-                3..6 if depth < 4 => {
-                    let var = self.next_var;
-                    self.next_var += 1;
-                    let extent = self.random.of(&[0, 1, 2, 2, 3, 3, 5]);
-                    let mut inside = scope.clone();
-                    inside.vars.push((var, extent));
-                    let body = self.block(&inside, depth + 1);
-                    out.push(Stmt::For { var, extent, body });
-                }
+                2 => self.store(&mut out, &mut scope),
+                3..6 if depth < 4 => out.push(self.nested(&scope, depth)),
                 6 => {
                     let tile = self.tile(&scope);
                     out.push(tile);
                 }
-                7 => {
-                    // A reduction over one strip or several, and what follows from it.
-                    let accs: Vec<_> =
-                        (0..1 + self.random.below(2)).map(|_| self.declare(&mut out, 32)).collect();
-                    for _ in 0..1 + self.random.below(2) {
-                        let strip = self.strip(&scope, &accs);
-                        if self.random.chance(30) {
-                            let var = self.next_var;
-                            self.next_var += 1;
-                            out.push(Stmt::For { var, extent: 2, body: vec![strip] });
-                        } else {
-                            out.push(strip);
-                        }
-                    }
-                    for (acc, dtype) in accs {
-                        self.finish(&mut out, &mut scope, acc, dtype);
-                    }
-                }
-                8 => {
-                    // A sum over a loop, one lane.
-                    let (acc, dtype) = self.declare(&mut out, 1);
-                    let var = self.next_var;
-                    self.next_var += 1;
-                    let extent = self.random.below(4);
-                    let mut inside = scope.clone();
-                    inside.vars.push((var, extent));
-                    let mut body = Vec::new();
-                    self.value(&mut body, &mut inside, Access::Read);
-                    let value = self.some_value(&mut body, &mut inside, dtype);
-                    body.push(Stmt::Accumulate { acc, value });
-                    if self.random.chance(50) {
-                        let strip = self.strip(&inside, &[]);
-                        body.push(strip);
-                    }
-                    out.push(Stmt::For { var, extent, body });
-                    self.finish(&mut out, &mut scope, acc, dtype);
-                }
+                7 => self.reductions(&mut out, &mut scope),
+                8 => self.sum_over_loop(&mut out, &mut scope),
                 9 if self.random.chance(if self.odd { 60 } else { 10 }) => {
-                    let condition = self.define(&mut out, DType::Bool, Expr::Constant(Scalar::Bool(true)));
-                    let condition = if self.random.chance(50) {
-                        self.some_value(&mut out, &mut scope, DType::Bool)
-                    } else {
-                        condition
-                    };
-                    let then = self.block(&scope, depth + 1);
-                    let otherwise = self.block(&scope, depth + 1);
-                    out.push(Stmt::If { condition, then, otherwise });
+                    self.condition(&mut out, &mut scope, depth);
                 }
                 _ => {
                     let strip = self.strip(&scope, &[]);

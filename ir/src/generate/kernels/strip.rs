@@ -188,53 +188,52 @@ impl Generator {
         pool
     }
 
-    /// The kernel of the seed.
-    pub fn kernel(mut self) -> Kernel {
-        let mut outer = Body::default();
-        // Values and accumulators before the strip.
-        let mut uniform = Vec::new();
-        if self.random.chance(40) {
-            let types = self.types.clone();
-            let dtype = self.random.of(&types);
-            let param = self.input(dtype);
-            uniform.push((outer.load(dtype, param, Index::var(ROW).plus(2)), dtype));
-        }
-        let mut strip = Body::starting(outer.next);
-        let mut pool = self.lane_code(&mut strip, &uniform, false);
-        // A reduction within each iteration.
-        if let Some((_, dtype)) = self.number(&pool).filter(|_| self.random.chance(40)) {
-            let combine = self.combine(dtype);
-            let acc = AccId(self.accs);
-            self.accs += 1;
-            let lanes = 1;
-            strip.stmts.push(Stmt::Declare { acc, dtype, combine, lanes });
-            let mut inner = Body::starting(strip.next);
-            let inside = self.lane_code(&mut inner, &pool, true);
-            let fitting: Vec<ValueId> = inside.iter().filter(|v| v.1 == dtype).map(|v| v.0).collect();
-            inner.stmts.push(Stmt::Accumulate { acc, value: self.random.of(&fitting) });
-            strip.next = inner.next;
-            strip.stmts.push(Stmt::For { var: INNER, extent: self.inner, body: inner.stmts });
-            let id = ValueId(strip.next);
-            strip.next += 1;
-            strip.stmts.push(Stmt::Finish { id, acc });
-            pool.push((id, dtype));
-        }
-        // Reductions over the strip.
-        let mut finishes = Vec::new();
+    /// Sometimes a reduction within each iteration.
+    fn inner_reduction(&mut self, strip: &mut Body, pool: &mut Vec<(ValueId, DType)>) {
+        let Some((_, dtype)) = self.number(pool).filter(|_| self.random.chance(40)) else { return };
+        let combine = self.combine(dtype);
+        let acc = AccId(self.accs);
+        self.accs += 1;
+        let lanes = 1;
+        strip.stmts.push(Stmt::Declare { acc, dtype, combine, lanes });
+        let mut inner = Body::starting(strip.next);
+        let inside = self.lane_code(&mut inner, pool, true);
+        let fitting: Vec<ValueId> = inside.iter().filter(|v| v.1 == dtype).map(|v| v.0).collect();
+        inner.stmts.push(Stmt::Accumulate { acc, value: self.random.of(&fitting) });
+        strip.next = inner.next;
+        strip.stmts.push(Stmt::For { var: INNER, extent: self.inner, body: inner.stmts });
+        let id = ValueId(strip.next);
+        strip.next += 1;
+        strip.stmts.push(Stmt::Finish { id, acc });
+        pool.push((id, dtype));
+    }
+
+    /// Reductions over the strip, declared before it.
+    fn reductions(
+        &mut self,
+        outer: &mut Body,
+        strip: &mut Body,
+        pool: &[(ValueId, DType)],
+    ) -> Vec<(AccId, DType)> {
+        let mut declared = Vec::new();
         for _ in 0..self.random.below(3) {
-            let Some((value, dtype)) = self.number(&pool) else { break };
+            let Some((value, dtype)) = self.number(pool) else { break };
             let combine = self.combine(dtype);
             let acc = AccId(self.accs);
             self.accs += 1;
             let lanes = self.random.of(&[32, 32, 32, if self.plain { 32 } else { 1 }]);
             outer.stmts.push(Stmt::Declare { acc, dtype, combine, lanes });
             strip.stmts.push(Stmt::Accumulate { acc, value });
-            finishes.push((acc, dtype));
+            declared.push((acc, dtype));
         }
-        // What the strip stores, each parameter once: contiguous, strided, reversed, in place.
+        declared
+    }
+
+    /// What the strip stores, each parameter once: contiguous, strided, reversed, in place.
+    fn stores(&mut self, strip: &mut Body, pool: &[(ValueId, DType)]) {
         let own = Index::var(ROW).scale(self.extent as i64).add(&Index::var(LANE));
         for _ in 0..1 + self.random.below(2) {
-            let (value, dtype) = self.random.of(&pool);
+            let (value, dtype) = self.random.of(pool);
             let (index, len) = match if self.contiguous() { 3 } else { self.random.below(4) } {
                 0 => (own.scale(2).plus(1), 2 * self.rows * self.extent + 2),
                 1 => (own.scale(-1).plus((self.rows * self.extent) as i64), self.rows * self.extent + 1),
@@ -251,9 +250,27 @@ impl Generator {
             }
             strip.store(p, index, value);
         }
+    }
+
+    /// The kernel of the seed.
+    pub fn kernel(mut self) -> Kernel {
+        let mut outer = Body::default();
+        // Values and accumulators before the strip.
+        let mut uniform = Vec::new();
+        if self.random.chance(40) {
+            let types = self.types.clone();
+            let dtype = self.random.of(&types);
+            let param = self.input(dtype);
+            uniform.push((outer.load(dtype, param, Index::var(ROW).plus(2)), dtype));
+        }
+        let mut strip = Body::starting(outer.next);
+        let mut pool = self.lane_code(&mut strip, &uniform, false);
+        self.inner_reduction(&mut strip, &mut pool);
+        let reductions = self.reductions(&mut outer, &mut strip, &pool);
+        self.stores(&mut strip, &pool);
         outer.next = strip.next;
         outer.stmts.push(Stmt::Strip { var: LANE, extent: self.extent, body: strip.stmts });
-        for (acc, dtype) in finishes {
+        for (acc, dtype) in reductions {
             let id = ValueId(outer.next);
             outer.next += 1;
             outer.stmts.push(Stmt::Finish { id, acc });
