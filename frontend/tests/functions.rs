@@ -74,6 +74,42 @@ fn mistakes_of_functions_are_told() {
     }
 }
 
+#[test]
+fn lists_are_made_of_lists() {
+    let rows: [(&str, &[f64]); 7] = [
+        ("stack([x * i for i in range(3)])", &[0.0, 0.0, 1.0, 2.0, 2.0, 4.0]),
+        ("x * sum([i * i for i in [1, 2, 3]])", &[14.0, 28.0]),
+        ("stack([times(a, b) for a in split(x, 2)][1])", &[]),
+        ("x * len([[i, k] for i in range(n)])", &[]),
+        ("x * len([0 for i in []])", &[0.0, 0.0]),
+        // The innermost name, and none behind.
+        ("x * sum([sum([i for i in range(i + 1)]) for i in range(n)])", &[4.0, 8.0]),
+        ("stack([for * 2 for for in [1, 2]])", &[2.0, 4.0]),
+    ];
+    for (output, expected) in rows {
+        if expected.is_empty() {
+            let found = mistakes(&model(TIMES, "", output));
+            assert!(found.contains("there is no value `"), "{output}: {found}");
+            continue;
+        }
+        let instance = build(&model(TIMES, "", output));
+        let given = HashMap::from([("x".to_owned(), Tensor::f64([2], [1.0, 2.0]))]);
+        let found = run(instance.graph("infer").expect("infer"), &given);
+        assert_eq!(numbers(&found["y"]), expected, "{output}");
+    }
+    for (output, message) in [
+        ("[i for i in x]", "a list stands behind `in`, found a tensor"),
+        ("[i for i in 3]", "a list stands behind `in`, found 3"),
+        ("[i for 3 in [1]]", "expected a name for each element"),
+        ("[i for i of [1]]", "expected `in`"),
+        ("[1, i for i in [1]]", "expected `]`"),
+        ("[i for i in [1]] + x * i", "there is no value `i`"),
+    ] {
+        let found = mistakes(&model(TIMES, "", output));
+        assert!(found.contains(message), "{output}: {found}");
+    }
+}
+
 /// Calls that double with each function end.
 #[test]
 fn calls_of_calls_are_bounded() {

@@ -16,6 +16,7 @@
 //! index = expression | [expression] ":" [expression] [":" [expression]] | "..."
 //! atom = number | 'text' | "true" | "false" | "none" | name | name "(" arguments ")"
 //!      | "(" expression ")" | "[" [expression {"," expression}] "]"
+//!      | "[" expression "for" name "in" expression "]"
 //! arguments = [argument {"," argument}]    argument = [name "="] expression
 //! ```
 //!
@@ -46,6 +47,7 @@ impl Expr {
             ExprKind::Name(own) => own == name,
             ExprKind::Unary(_, operand) => of(operand),
             ExprKind::List(all) => all.iter().any(of),
+            ExprKind::Each { body, element, list } => of(list) || element.value != name && of(body),
             ExprKind::Chain(first, others) => of(first) || others.iter().any(|(_, other)| of(other)),
             ExprKind::If { condition, then, otherwise } => of(condition) || of(then) || of(otherwise),
             ExprKind::Call { positional, named, .. } => {
@@ -75,6 +77,12 @@ pub(crate) enum ExprKind {
     Bool(bool),
     Text(String),
     List(Vec<Expr>),
+    /// `[body for element in list]`
+    Each {
+        body: Box<Expr>,
+        element: Spanned<String>,
+        list: Box<Expr>,
+    },
     Name(String),
     Unary(Unary, Box<Expr>),
     /// Operators of one rank, from left to right; several comparisons hold together: `0 < x < 1`. However long, it

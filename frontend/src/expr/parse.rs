@@ -324,7 +324,11 @@ impl Parser<'_> {
                 self.advance();
                 let mut items = Vec::new();
                 while !matches!(self.peek(), Token::Symbol("]")) {
-                    items.push(self.expression()?);
+                    let item = self.expression()?;
+                    if items.is_empty() && self.eat_word("for") {
+                        return self.each(item, span);
+                    }
+                    items.push(item);
                     if !self.eat(",") {
                         break;
                     }
@@ -337,6 +341,33 @@ impl Parser<'_> {
         };
         self.advance();
         Ok(Expr { kind, span })
+    }
+
+    /// A word that is one in its place only, and a name elsewhere.
+    fn eat_word(&mut self, word: &str) -> bool {
+        let found = matches!(self.peek(), Token::Name(name) if name == word);
+        if found {
+            self.advance();
+        }
+        found
+    }
+
+    /// The rest of `[body for element in list]`, from the element on.
+    fn each(&mut self, body: Expr, start: Span) -> Parsed {
+        self.grow()?;
+        let element = match self.peek().clone() {
+            Token::Name(name) if !name.contains('.') => Spanned::new(name, self.span()),
+            _ => return Err(self.unexpected("expected a name for each element")),
+        };
+        self.advance();
+        if !self.eat_word("in") {
+            return Err(self.unexpected("expected `in`"));
+        }
+        let list = self.expression()?;
+        let span = start.to(self.span());
+        self.expect("]")?;
+        let (body, list) = (Box::new(body), Box::new(list));
+        Ok(Expr { kind: ExprKind::Each { body, element, list }, span })
     }
 
     fn name_or_call(&mut self, name: String, span: Span) -> Parsed {

@@ -29,6 +29,7 @@ impl Builder<'_> {
                 let items = items.iter().map(|item| self.eval(item)).collect();
                 self.resolve(list(items), expr.span)
             }
+            ExprKind::Each { body, element, list } => self.each(body, element, list, expr.span),
             ExprKind::Name(name) => self.name(name, expr.span),
             ExprKind::Unary(operator, operand) => self.unary(*operator, operand, expr.span),
             ExprKind::Chain(first, rest) => self.chain(first, rest),

@@ -1,5 +1,5 @@
 //! Functions of the model's own: `functions: { "energy(v)": "-v @ b" }`. A call is its expression, with the arguments under their
-//! names.
+//! names. And lists that an expression makes of another's elements, `[f(x) for x in list]`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use crate::diagnostics::Diagnostic;
 use crate::expr::Expr;
 use crate::graph::builder::Builder;
 use crate::graph::frames::{Frame, Named};
-use crate::graph::value::Val;
+use crate::graph::operators;
+use crate::graph::value::{Fault, Val};
 use crate::model::tree::UserFunction;
 use crate::source::{Span, Spanned};
 
@@ -41,6 +42,42 @@ impl Builder<'_> {
         let value = self.in_frame(frame, |builder| builder.eval(&function.body));
         self.depth -= 1;
         value
+    }
+
+    /// The list of what an expression is for each element of another. Each counts as a step.
+    pub(in crate::graph) fn each(
+        &mut self,
+        body: &Expr,
+        element: &Spanned<String>,
+        list: &Expr,
+        span: Span,
+    ) -> Val {
+        let (values, known) = match self.eval(list) {
+            Val::List(values) => (values, true),
+            // What is wrong in the expression shows all the same.
+            Val::Unknown => (vec![Val::Unknown], false),
+            other => {
+                let fault = Fault::new(format!("a list stands behind `in`, found {}", other.describe()));
+                let help =
+                    "of a tensor take elements by their positions: `[x[i] for i in range(size(x, 0))]`";
+                return self.fail(fault.help(help), list.span);
+            }
+        };
+        let mut results = Vec::new();
+        for value in values {
+            self.steps += 1;
+            if self.has_too_many_steps(span) {
+                return Val::Unknown;
+            }
+            let names = HashMap::from([(element.value.clone(), (value, element.span))]);
+            let frame =
+                Frame { names: names.into(), parent: Some(self.frame), is_loop: true, ..Frame::default() };
+            results.push(self.in_frame(frame, |builder| builder.eval(body)));
+        }
+        match known {
+            true => self.resolve(operators::list(results), span),
+            false => Val::Unknown,
+        }
     }
 
     /// The arguments by the names of the parameters; nothing after a mistake, which is reported.
