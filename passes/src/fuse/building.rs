@@ -6,7 +6,7 @@ use brolga_ir::{Graph, GraphError, NodeId, Origin, Value};
 use rustc_hash::FxHashMap;
 
 use super::clusters::{Cluster, Clusters};
-use super::parts::Part;
+use super::roles::Role;
 use crate::facts::table::ValueTable;
 
 /// Fuses a graph; whether any region was made.
@@ -63,16 +63,16 @@ impl Clusters<'_> {
     fn needed(&self, order: &[NodeId]) -> ValueTable<()> {
         let mut needed = ValueTable::default();
         for &id in order {
-            if self.parts.is(id, Part::Virtual) {
+            if self.roles.is(id, Role::Virtual) {
                 continue;
             }
-            for (value, _) in self.parts.sources(id) {
+            for (value, _) in self.roles.sources(id) {
                 if self.cluster(value.node) != self.cluster(id) {
                     needed.insert(value, ());
                 }
             }
         }
-        for value in self.parts.returned() {
+        for value in self.roles.returned() {
             needed.insert(value, ());
         }
         needed
@@ -86,11 +86,11 @@ impl Clusters<'_> {
             return Ok(());
         }
         let node = old.node(first);
-        let plain = |v: &Value| !self.parts.is(v.node, Part::Virtual);
+        let plain = |v: &Value| !self.roles.is(v.node, Role::Virtual);
         // What would only be an index map outside of a region is run in one.
         let single = cluster.nodes.len() == 1 && !matches!(node.op, Op::Reshape(_));
-        if self.parts.is(first, Part::Barrier)
-            || (single && (self.parts.is(first, Part::Product) || node.operands.iter().all(plain)))
+        if self.roles.is(first, Role::Barrier)
+            || (single && (self.roles.is(first, Role::Product) || node.operands.iter().all(plain)))
         {
             let operands = new.graph.import(old, &node.operands, &mut new.map)?;
             let op = new.fused_inside(&node.op)?;
@@ -108,7 +108,7 @@ impl Clusters<'_> {
         let mut inside: FxHashMap<Value, Value> = FxHashMap::default();
         let mut operands = Vec::new();
         for &id in &cluster.nodes {
-            for (value, _) in self.parts.sources(id) {
+            for (value, _) in self.roles.sources(id) {
                 if inside.contains_key(&value) {
                     continue;
                 }

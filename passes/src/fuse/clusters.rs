@@ -2,7 +2,7 @@
 
 use brolga_ir::{Graph, NodeId};
 
-use super::parts::Parts;
+use super::roles::Roles;
 use crate::facts::table::NodeTable;
 
 /// Nodes in one cluster, at most: what one kernel's registers and compile time can carry.
@@ -38,7 +38,7 @@ impl Cluster {
 /// A graph whose nodes are being grouped.
 pub(super) struct Clusters<'g> {
     pub graph: &'g Graph,
-    pub parts: Parts<'g>,
+    pub roles: Roles<'g>,
     pub all: Vec<Cluster>,
     /// The number of the cluster of each node that is not virtual.
     of: NodeTable<Option<usize>>,
@@ -46,8 +46,8 @@ pub(super) struct Clusters<'g> {
 
 impl<'g> Clusters<'g> {
     /// None yet.
-    pub fn new(parts: Parts<'g>) -> Clusters<'g> {
-        Clusters { graph: parts.graph, parts, all: Vec::new(), of: NodeTable::default() }
+    pub fn new(roles: Roles<'g>) -> Clusters<'g> {
+        Clusters { graph: roles.graph, roles, all: Vec::new(), of: NodeTable::default() }
     }
 
     /// The cluster of a node, if it is in one.

@@ -4,13 +4,13 @@ use brolga_ir::ops::Op;
 use brolga_ir::{NodeId, Value};
 
 use super::clusters::{Cluster, Clusters, LARGEST};
-use super::parts::{Part, Path};
+use super::roles::{Path, Role};
 use crate::facts::cost::threads::{FEWEST_ROWS, SMALL};
 
 /// Puts every node that is not virtual into a cluster.
 pub(super) fn grow(clusters: &mut Clusters<'_>, order: &[NodeId]) {
     for &id in order {
-        if !clusters.parts.is(id, Part::Virtual) {
+        if !clusters.roles.is(id, Role::Virtual) {
             clusters.place(id);
         }
     }
@@ -19,16 +19,16 @@ pub(super) fn grow(clusters: &mut Clusters<'_>, order: &[NodeId]) {
 impl Clusters<'_> {
     /// Puts a node into the cluster of an operand, or a new one.
     fn place(&mut self, id: NodeId) {
-        let sources = self.parts.sources(id);
-        let Some(part) = self.parts.get(id) else { return };
+        let sources = self.roles.sources(id);
+        let Some(role) = self.roles.get(id) else { return };
         let depth_of = |value: &Value| self.all[self.cluster(value.node)].depth;
-        let joins = self.parts.is_pointwise(id);
+        let joins = self.roles.is_pointwise(id);
         let deepest = sources.iter().map(|(v, _)| self.cluster(v.node)).max_by_key(|&c| self.all[c].depth);
         if let Some(target) = deepest.filter(|_| joins)
             && self.may_join(id, target, &sources)
         {
-            if part == Part::Reduction {
-                let axes = self.parts.reduced_axes(id);
+            if role == Role::Reduction {
+                let axes = self.roles.reduced_axes(id);
                 self.all[target].axes = Some(axes);
             }
             self.all[target].nodes.push(id);
@@ -37,15 +37,15 @@ impl Clusters<'_> {
         }
         let depth = sources.iter().map(|(v, _)| depth_of(v) + 1).max().unwrap_or(0);
         let ty = &self.graph.node(id).types[0];
-        let (space, axes) = match part {
-            Part::Elementwise | Part::Starting | Part::Product => (Some(ty.dims.clone()), None),
-            Part::Reduction => {
+        let (space, axes) = match role {
+            Role::Elementwise | Role::Starting | Role::Product => (Some(ty.dims.clone()), None),
+            Role::Reduction => {
                 let operand = self.graph.node(id).operands[0];
-                (Some(self.graph.ty(operand).dims.clone()), Some(self.parts.reduced_axes(id)))
+                (Some(self.graph.ty(operand).dims.clone()), Some(self.roles.reduced_axes(id)))
             }
-            Part::Alone | Part::Barrier | Part::Virtual => (None, None),
+            Role::Alone | Role::Barrier | Role::Virtual => (None, None),
         };
-        let reducible = !matches!(part, Part::Starting | Part::Product);
+        let reducible = !matches!(role, Role::Starting | Role::Product);
         self.set(id, self.all.len());
         self.all.push(Cluster { space, axes, reducible, depth, nodes: vec![id] });
     }
@@ -88,15 +88,15 @@ impl Clusters<'_> {
         let points: usize = space.iter().product();
         // A kernel of few rows is not worth its lost parallelism, unless the whole is small.
         let serial = |rows: usize| rows < FEWEST_ROWS && points > SMALL;
-        match self.parts.get(id) {
-            Some(Part::Elementwise) => {
+        match self.roles.get(id) {
+            Some(Role::Elementwise) => {
                 let dims = &node.types[0].dims;
                 let reduces = cluster.axes.is_some();
                 let kept = cluster.kept_dims();
                 (dims == space && !(reduces && serial(kept.iter().product()))) || (reduces && *dims == kept)
             }
-            Some(Part::Reduction) => {
-                let axes = self.parts.reduced_axes(id);
+            Some(Role::Reduction) => {
+                let axes = self.roles.reduced_axes(id);
                 self.graph.ty(node.operands[0]).dims == space
                     && match &cluster.axes {
                         Some(there) => *there == axes,

@@ -1,7 +1,7 @@
 //! `fuse`: groups nodes into `fused` regions, each of which is lowered to one kernel.
 //!
 //! In comes a graph as the other passes leave it; out comes one whose nodes are regions, products and loops. Sees facts. First it is
-//! said how each node takes part (`parts`), and what is computed again by every reader (`recomputing`); then clusters grow
+//! said which role each node has (`roles`), and what is computed again by every reader (`recomputing`); then clusters grow
 //! (`growing`), nodes move between them (`moving`), and the graph is built anew (`building`).
 //!
 //! A *cluster* grows in topological order. It has one iteration space (the extents of its elementwise nodes), and
@@ -29,22 +29,22 @@ mod clusters;
 mod growing;
 mod masks;
 mod moving;
-mod parts;
 mod recomputing;
+mod roles;
 
 use brolga_ir::{Graph, GraphError};
 
 use clusters::Clusters;
-use parts::Parts;
+use roles::Roles;
 
 /// Groups nodes into fused regions; whether any was made.
 pub fn fuse(graph: &mut Graph) -> Result<bool, GraphError> {
     masks::prefer_results(graph)?;
     let order = graph.order();
-    let mut parts = Parts::new(graph, &order);
-    recomputing::bound_virtual(&mut parts, &order);
-    recomputing::recompute(&mut parts, &order);
-    let mut clusters = Clusters::new(parts);
+    let mut roles = Roles::new(graph, &order);
+    recomputing::bound_virtual(&mut roles, &order);
+    recomputing::recompute(&mut roles, &order);
+    let mut clusters = Clusters::new(roles);
     growing::grow(&mut clusters, &order);
     moving::hand_over(&mut clusters, &order);
     moving::sink(&mut clusters, &order);

@@ -6,7 +6,7 @@ use brolga_ir::{NodeId, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::clusters::{Clusters, LARGEST};
-use super::parts::{Part, Path};
+use super::roles::{Path, Role};
 use crate::facts::cost::REPEATED;
 use crate::facts::expansion::expansion_pays;
 
@@ -66,7 +66,7 @@ pub(super) fn expand(clusters: &mut Clusters<'_>, order: &[NodeId]) {
     for cluster in 0..clusters.all.len() {
         let Some(&second) = clusters.all[cluster].nodes.first() else { continue };
         let Some(&image) = clusters.graph.node(second).operands.first() else { continue };
-        if !clusters.parts.is(second, Part::Product) || clusters.parts.is(image.node, Part::Virtual) {
+        if !clusters.roles.is(second, Role::Product) || clusters.roles.is(image.node, Role::Virtual) {
             continue;
         }
         let other = clusters.cluster(image.node);
@@ -86,8 +86,8 @@ impl Clusters<'_> {
     fn readers(&self, order: &[NodeId]) -> Readers {
         let outputs = self.graph.outputs().iter().map(|output| output.value.node).collect();
         let mut of: FxHashMap<NodeId, Vec<(NodeId, Path)>> = FxHashMap::default();
-        for &id in order.iter().filter(|&&id| !self.parts.is(id, Part::Virtual)) {
-            for (value, path) in self.parts.sources(id) {
+        for &id in order.iter().filter(|&&id| !self.roles.is(id, Role::Virtual)) {
+            for (value, path) in self.roles.sources(id) {
                 of.entry(value.node).or_default().push((id, path));
             }
         }
@@ -100,7 +100,7 @@ impl Clusters<'_> {
         let list = readers.of.get(&id)?;
         let other = self.cluster(list.first()?.0);
         let well = |(reader, path): &(NodeId, Path)| {
-            self.cluster(*reader) == other && *path == Path::Direct && self.parts.is_pointwise(*reader)
+            self.cluster(*reader) == other && *path == Path::Direct && self.roles.is_pointwise(*reader)
         };
         let moves = other != own
             && !readers.outputs.contains(&id)
@@ -130,10 +130,10 @@ impl Clusters<'_> {
         while position < moving.len() {
             let node = moving[position];
             position += 1;
-            if moving.len() > REPEATED || !self.parts.is_cheap(node) {
+            if moving.len() > REPEATED || !self.roles.is_cheap(node) {
                 return None;
             }
-            for (value, path) in self.parts.sources(node) {
+            for (value, path) in self.roles.sources(node) {
                 let inside = self.cluster(value.node) == own;
                 match path {
                     Path::Direct if inside && !read_elsewhere(value.node) => {
@@ -176,14 +176,14 @@ impl Clusters<'_> {
     fn not_read_yet(&self, cluster: usize, values: &[Value]) -> usize {
         let nodes = &self.all[cluster].nodes;
         let already: FxHashSet<Value> =
-            nodes.iter().flat_map(|&node| self.parts.sources(node)).map(|(value, _)| value).collect();
+            nodes.iter().flat_map(|&node| self.roles.sources(node)).map(|(value, _)| value).collect();
         values.iter().filter(|value| !already.contains(value)).count()
     }
 
     /// Puts nodes in front of those of a cluster. A product stays the first of its cluster.
     fn receive(&mut self, cluster: usize, nodes: Vec<NodeId>) {
         nodes.iter().for_each(|&id| self.set(id, cluster));
-        let at = usize::from(self.parts.is(self.all[cluster].nodes[0], Part::Product));
+        let at = usize::from(self.roles.is(self.all[cluster].nodes[0], Role::Product));
         self.all[cluster].nodes.splice(at..at, nodes);
     }
 
@@ -192,8 +192,8 @@ impl Clusters<'_> {
         let mut readers: FxHashMap<usize, Option<usize>> = FxHashMap::default();
         for &id in order {
             let Some(own) = self.get(id) else { continue };
-            let pointwise = self.parts.is_pointwise(id);
-            for (value, path) in self.parts.sources(id) {
+            let pointwise = self.roles.is_pointwise(id);
+            for (value, path) in self.roles.sources(id) {
                 let other = self.cluster(value.node);
                 if other != own {
                     let well = (pointwise && path == Path::Direct).then_some(own);
@@ -209,7 +209,7 @@ impl Clusters<'_> {
         let (from, to) = (&self.all[cluster], &self.all[reader]);
         let in_space = |id: &NodeId| Some(&self.graph.node(*id).types[0].dims) == from.space.as_ref();
         let elementwise = from.axes.is_none()
-            && from.nodes.iter().all(|id| self.parts.is(*id, Part::Elementwise) && in_space(id));
+            && from.nodes.iter().all(|id| self.roles.is(*id, Role::Elementwise) && in_space(id));
         let kept = from.space == Some(to.kept_dims()) && to.axes.is_some();
         elementwise && (from.space == to.space || kept) && from.nodes.len() + to.nodes.len() <= LARGEST
     }
@@ -219,14 +219,14 @@ impl Clusters<'_> {
         let mut readers: FxHashMap<usize, Vec<(Value, Option<NodeId>)>> = FxHashMap::default();
         for &id in order {
             let Some(own) = self.get(id) else { continue };
-            for (value, _) in self.parts.sources(id) {
+            for (value, _) in self.roles.sources(id) {
                 let other = self.cluster(value.node);
                 if other != own {
                     readers.entry(other).or_default().push((value, Some(id)));
                 }
             }
         }
-        for value in self.parts.returned() {
+        for value in self.roles.returned() {
             readers.entry(self.cluster(value.node)).or_default().push((value, None));
         }
         readers

@@ -4,7 +4,7 @@ use brolga_ir::ops::Op;
 use brolga_ir::{NodeId, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::parts::{Part, Parts};
+use super::roles::{Role, Roles};
 use crate::facts::cost::REPEATED;
 use crate::facts::table::NodeTable;
 
@@ -18,20 +18,20 @@ const MOST_MAPS: usize = 4;
 /// Has some virtual nodes stored after all. A virtual node has no memory: each of its readers computes it again, with all virtual
 /// nodes that it is made of. A mask of masks of masks would so be computed from its beginning by every one of them. The node
 /// with which a reader would repeat too much is stored instead, and behind it counting begins anew.
-pub(super) fn bound_virtual(parts: &mut Parts<'_>, order: &[NodeId]) {
+pub(super) fn bound_virtual(roles: &mut Roles<'_>, order: &[NodeId]) {
     // What the readers of a virtual node repeat: operations on masks, and the most index maps behind each other.
     let mut behind: NodeTable<(usize, usize)> = NodeTable::default();
-    for &id in order.iter().filter(|&&id| parts.is(id, Part::Virtual)).collect::<Vec<_>>() {
-        let node = parts.graph.node(id);
+    for &id in order.iter().filter(|&&id| roles.is(id, Role::Virtual)).collect::<Vec<_>>() {
+        let node = roles.graph.node(id);
         let mask = matches!(node.op, Op::Elementwise(_));
         let below = node.operands.iter().map(|operand| *behind.get(operand.node));
         let (masks, maps) = below
             .fold((0, 0), |a: (usize, usize), b: (usize, usize)| (a.0.saturating_add(b.0), a.1.max(b.1)));
         let own = (masks + usize::from(mask), maps + usize::from(matches!(node.op, Op::Reshape(_))));
         if own.0 > MOST_MASKS && mask {
-            parts.set(id, Part::Elementwise);
+            roles.set(id, Role::Elementwise);
         } else if own.1 > MOST_MAPS {
-            parts.set(id, Part::Alone);
+            roles.set(id, Role::Alone);
         } else {
             behind.set(id, own);
         }
@@ -41,24 +41,24 @@ pub(super) fn bound_virtual(parts: &mut Parts<'_>, order: &[NodeId]) {
 /// Makes nodes virtual that cost less to compute again than to store: few cheap operations on one tensor that is
 /// in memory anyway, and on factors that are repeated along most of it. So a normalisation keeps its input and
 /// its statistics for the backward pass instead of what was centred and scaled.
-pub(super) fn recompute(parts: &mut Parts<'_>, order: &[NodeId]) {
+pub(super) fn recompute(roles: &mut Roles<'_>, order: &[NodeId]) {
     // The tensor that a node is computed from, and by how many operations.
     let mut cheap: FxHashMap<NodeId, (Value, usize)> = FxHashMap::default();
     let mut virtual_: Vec<NodeId> = Vec::new();
     for &id in order {
-        let node = parts.graph.node(id);
-        if !parts.is_cheap(id) {
+        let node = roles.graph.node(id);
+        if !roles.is_cheap(id) {
             continue;
         }
         let mut root = None;
         let mut operations = 1;
         let simple = node.operands.iter().all(|&operand| {
-            if parts.is_small_factor(operand) {
+            if roles.is_small_factor(operand) {
                 return true;
             }
             let (from, count) = cheap.get(&operand.node).copied().unwrap_or((operand, 0));
             operations += count;
-            let stored = matches!(parts.get(from.node), Some(Part::Product | Part::Barrier | Part::Alone));
+            let stored = matches!(roles.get(from.node), Some(Role::Product | Role::Barrier | Role::Alone));
             let one = root.is_none_or(|root| root == from);
             root = Some(from);
             stored && one
@@ -72,18 +72,18 @@ pub(super) fn recompute(parts: &mut Parts<'_>, order: &[NodeId]) {
         }
     }
     // Only what nobody needs in memory: every user is pointwise, and no output.
-    let outputs: FxHashSet<NodeId> = parts.graph.outputs().iter().map(|output| output.value.node).collect();
+    let outputs: FxHashSet<NodeId> = roles.graph.outputs().iter().map(|output| output.value.node).collect();
     for id in virtual_ {
-        let mut users = parts.graph.users(id);
-        users.retain(|&user| parts.get(user).is_some());
-        let pointwise = |user: &NodeId| parts.graph.node(*user).types.len() == 1 && parts.is_pointwise(*user);
+        let mut users = roles.graph.users(id);
+        users.retain(|&user| roles.get(user).is_some());
+        let pointwise = |user: &NodeId| roles.graph.node(*user).types.len() == 1 && roles.is_pointwise(*user);
         if users.len() > 1 && users.iter().all(pointwise) && !outputs.contains(&id) {
-            parts.set(id, Part::Virtual);
+            roles.set(id, Role::Virtual);
         }
     }
 }
 
-impl Parts<'_> {
+impl Roles<'_> {
     /// Whether a value is a constant or repeats something much smaller.
     fn is_small_factor(&self, value: Value) -> bool {
         let node = self.graph.node(value.node);

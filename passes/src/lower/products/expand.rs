@@ -59,12 +59,7 @@ impl Lowering<'_> {
         let Some(pair) = Pair::of(graph, roots) else { return Ok(false) };
         let [first, second] = roots.map(|id| graph.node(id));
         let (image, weights) = (second.operands[0], second.operands[1]);
-        let read = self.rest(roots[0], std::iter::once(image));
-        let rest = self.rest(roots[1], outputs.iter().map(|output| output.0));
-        let (Some(read), Some(rest)) = (read, rest) else { return Ok(false) };
-        if self.dependents(roots[0]).contains(&weights.node) {
-            return Ok(false);
-        }
+        let Some([read, rest]) = self.around_pair(roots, [image, weights], outputs) else { return Ok(false) };
         let result = &second.types[0];
         let source = Image::new(self.access(first.operands[0])?, Layout::ChannelsLast);
         let pointwise =
@@ -109,6 +104,20 @@ impl Lowering<'_> {
         };
         self.expansion(&Expansion { pair: &pair, inner: &inner, outer: &outer, packed });
         Ok(true)
+    }
+
+    /// What the operations behind either product read; nothing where they cannot run in its kernel, or the second one's weights
+    /// depend on the first. `operands`: those of the second.
+    fn around_pair(
+        &self,
+        roots: [NodeId; 2],
+        operands: [Value; 2],
+        outputs: &[(Value, Location)],
+    ) -> Option<[Vec<Value>; 2]> {
+        let [image, weights] = operands;
+        let read = self.rest(roots[0], std::iter::once(image))?;
+        let rest = self.rest(roots[1], outputs.iter().map(|output| output.0))?;
+        (!self.dependents(roots[0]).contains(&weights.node)).then_some([read, rest])
     }
 
     /// A kernel for each run of blocks of channels.

@@ -14,15 +14,15 @@ pub(in crate::lower) struct Parts {
     /// Into how many parts the images are cut, which are added in the end.
     pub count: usize,
     /// Where the chains of a part end.
-    pub piece: Piece,
+    pub ends: ChainEnd,
 }
 
 /// Where a chain ends and is added, as `f64`, to those before it. Two images of 56 x 56 positions are chains of one image each
 /// (`Images(1)`), one image of 224 x 224 is chains of 18 rows (`Chunks { axis: 0, every: 18 }`).
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(in crate::lower) enum Piece {
-    /// Nowhere: a part is one chain.
-    Whole,
+pub(in crate::lower) enum ChainEnd {
+    /// With its part, which is one chain.
+    Part,
     /// Behind so many images.
     Images(usize),
     /// Inside of an image: behind so many chunks of an axis.
@@ -34,7 +34,7 @@ impl Parts {
     pub fn of(shape: &Shape) -> Parts {
         let panels = shape.groups * count(&column_blocks(shape.outputs, None));
         let parts = parts(shape.batch, shape.space(), panels);
-        Parts { count: parts, piece: piece(shape.batch / parts, shape) }
+        Parts { count: parts, ends: chain_end(shape.batch / parts, shape) }
     }
 }
 
@@ -47,14 +47,14 @@ pub(super) fn parts(batch: usize, positions: usize, pieces: usize) -> usize {
     divisors.clone().find(enough).or(divisors.max()).unwrap_or(1)
 }
 
-/// The pieces of a part of so many images: chains of about `CHAIN` positions.
-fn piece(images: usize, shape: &Shape) -> Piece {
+/// Where the chains of a part of so many images end: they have about `CHAIN` positions.
+fn chain_end(images: usize, shape: &Shape) -> ChainEnd {
     let (windows, space) = (&shape.windows, shape.space());
     if images * space <= CHAIN {
-        return Piece::Whole;
+        return ChainEnd::Part;
     }
     if space <= CHAIN || shape.is_large() {
-        return Piece::Images((CHAIN / space.max(1)).clamp(1, images));
+        return ChainEnd::Images((CHAIN / space.max(1)).clamp(1, images));
     }
     // Only now: of a large kernel there would be as many chunks as positions.
     let chunks = boxes(windows.iter(), DEPTH);
@@ -62,5 +62,5 @@ fn piece(images: usize, shape: &Shape) -> Piece {
     let inside = |axis: usize| chunks[axis].length * outputs(&windows[axis + 1..]);
     let last = windows.len() - 1;
     let axis = (0..last).find(|&axis| inside(axis) <= CHAIN).unwrap_or(last);
-    Piece::Chunks { axis, every: (CHAIN / inside(axis).max(1)).clamp(1, chunks[axis].count.max(1)) }
+    ChainEnd::Chunks { axis, every: (CHAIN / inside(axis).max(1)).clamp(1, chunks[axis].count.max(1)) }
 }

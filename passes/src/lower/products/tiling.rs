@@ -19,7 +19,7 @@ use super::axes::Loops;
 use super::borders::together;
 use super::boxes::{Positions, boxes, is_even};
 use super::method::{Filter, Method, STRASSEN_FACTORS};
-use super::parts::{Parts, Piece};
+use super::parts::{ChainEnd, Parts};
 use super::shape::Shape;
 use crate::facts::blocking::boxes::{FEWEST_ROWS, LEAST_WORK, MOST_WEIGHTS, ROWS};
 use crate::facts::blocking::{
@@ -226,7 +226,7 @@ impl Tiling {
         // Where boxes say in which order segments with the same tap come, or chunks end chains, their length is part of the
         // numeric plan.
         let row_major = !shape.is_by_taps() && shape.windows.iter().all(|window| window.spread == 1);
-        let planned = !row_major || matches!(parts.piece, Piece::Chunks { .. });
+        let planned = !row_major || matches!(parts.ends, ChainEnd::Chunks { .. });
         let room = if planned { weights::DEPTH } else { chosen.depth(weights::DEPTH) };
         let chunks = || Boxes::new(boxes(shape.windows.iter(), room));
         Tiling {

@@ -11,7 +11,7 @@
 //! numeric plan, [`Parts`]). Where there are fewer channels than kernel positions along the last axis (a first layer), these
 //! are the rows instead.
 //!
-//! Where a part has more positions than a chain should, its chains are cut into pieces ([`Piece`]): of images, or of chunks of
+//! Where a part has more positions than a chain should, it has several, which end ([`ChainEnd`]) behind images, or behind chunks of
 //! one. Each begins from 0, and they are added in ascending order, in `f64`. Kernels of more than 512 positions are cut at
 //! images only.
 
@@ -22,7 +22,7 @@ use brolga_ir::{DType, Type};
 
 use super::boxes::for_each_kind;
 use super::image::{Image, Planes, few_pieces};
-use super::parts::{Parts, Piece};
+use super::parts::{ChainEnd, Parts};
 use super::product::Product;
 use super::shape::Shape;
 use super::taps::{TapAxis, close_taps, open_taps};
@@ -42,7 +42,7 @@ struct Chains<'a> {
     turned: Option<Vec<Window>>,
     /// How many parts there are, and where chains end.
     parts: usize,
-    piece: Piece,
+    ends: ChainEnd,
     /// Where the chains of all parts are, and the sums of those that have ended (the same where a part is one chain).
     partial: Location,
     sums: Location,
@@ -53,7 +53,7 @@ impl Lowering<'_> {
     /// The gradient of a convolution with respect to its weights, by direct sums.
     pub(super) fn weight_gradient(&mut self, gradient: &Product<'_>, plan: &Parts) {
         let (shape, id) = (&gradient.shape, gradient.origin);
-        let Parts { count: parts, piece } = *plan;
+        let Parts { count: parts, ends } = *plan;
         let dy = match gradient.weights.output == 1 || shape.outputs == 1 {
             true => gradient.weights.image(),
             false => self.channels_last(gradient),
@@ -65,11 +65,11 @@ impl Lowering<'_> {
             true => self.turned(gradient),
             false => (gradient.source.clone(), None),
         };
-        let (sums, summed) = match piece {
-            Piece::Whole => (partial, shape.dtype),
+        let (sums, summed) = match ends {
+            ChainEnd::Part => (partial, shape.dtype),
             _ => (self.arena(&format!("{name}:sums"), Type::new(DType::F64, all)), DType::F64),
         };
-        let chains = Chains { gradient, x, dy, turned, parts, piece, partial, sums, summed };
+        let chains = Chains { gradient, x, dy, turned, parts, ends, partial, sums, summed };
         let cuts = blocks_of(shape.outputs, gradient.tiling.columns);
         cuts.iter().for_each(|&cut| self.weight_columns(&chains, cut));
         self.add_parts(&chains, &cuts);
@@ -77,7 +77,7 @@ impl Lowering<'_> {
 
     /// The kernel for a run of blocks of output channels.
     fn weight_columns(&mut self, chains: &Chains<'_>, columns: Cut) {
-        let Chains { gradient, x, dy, parts, piece, .. } = chains;
+        let Chains { gradient, x, dy, parts, ends, .. } = chains;
         let (shape, elements) = (&gradient.shape, gradient.result.elements());
         let (channels, outputs, each) = (shape.channels, shape.outputs, shape.batch / parts);
         let size = channels * shape.area();
@@ -86,7 +86,7 @@ impl Lowering<'_> {
         c.k.param(shape.dtype, dy.len, Access::Read);
         c.k.param(shape.dtype, parts * elements, Access::ReadWrite);
         let mut args = vec![x.location, dy.location, chains.partial];
-        if *piece != Piece::Whole {
+        if *ends != ChainEnd::Part {
             c.k.param(chains.summed, parts * elements, Access::ReadWrite);
             args.push(chains.sums);
         }
@@ -117,8 +117,8 @@ impl Lowering<'_> {
             Some(turned) => panel.large(&mut c, turned, &mut Vec::new(), &start),
             None => panel.image(&mut c, &start),
         }
-        if let Piece::Images(every) = *piece {
-            panel.end_pieces(&mut c, &within, (every, each), &start.to);
+        if let ChainEnd::Images(every) = *ends {
+            panel.end_chains(&mut c, &within, (every, each), &start.to);
         }
         (0..4).for_each(|_| c.k.close());
         self.call(c.k.finish_kernel(), args, gradient.origin);
@@ -235,9 +235,9 @@ impl GridPoint<'_> {
             self.taps(c, &inside, &mut Vec::new());
         });
         for axis in (0..at.len()).rev() {
-            match self.chains.piece {
-                Piece::Chunks { axis: cut, every } if cut == axis => {
-                    self.end_pieces(c, &at[axis], (every, chunks[axis].count), &start.to);
+            match self.chains.ends {
+                ChainEnd::Chunks { axis: cut, every } if cut == axis => {
+                    self.end_chains(c, &at[axis], (every, chunks[axis].count), &start.to);
                 }
                 _ => {}
             }
@@ -246,9 +246,9 @@ impl GridPoint<'_> {
     }
 
     /// Ends chains behind every so many of the iterations of a loop, and behind the last.
-    fn end_pieces(&self, c: &mut Composer<'_>, at: &Index, (every, count): (usize, usize), to: &Index) {
+    fn end_chains(&self, c: &mut Composer<'_>, at: &Index, (every, count): (usize, usize), to: &Index) {
         if every == 1 {
-            return self.end_piece(c, to);
+            return self.end_chain(c, to);
         }
         let within = at.rem(every as i64, &|atom| c.k.range(atom));
         let is = |c: &mut Composer<'_>, index: &Index, last: usize| {
@@ -258,12 +258,12 @@ impl GridPoint<'_> {
         let (full, last) = (is(c, &within, every - 1), is(c, at, count - 1));
         let ends = c.k.op(ScalarOp::Or, &[full, last]);
         c.k.open_if(ends);
-        self.end_piece(c, to);
+        self.end_chain(c, to);
         c.k.close_if();
     }
 
     /// Adds the chains to the sums of those before them, and begins anew.
-    fn end_piece(&self, c: &mut Composer<'_>, to: &Index) {
+    fn end_chain(&self, c: &mut Composer<'_>, to: &Index) {
         let shape = &self.chains.gradient.shape;
         let size = shape.channels * shape.area() * self.width;
         let at = to.add(&Index::var(c.k.open_for(size)));

@@ -1,4 +1,4 @@
-//! How each node takes part, by its operator and its definition; and what it reads through nodes that its readers copy.
+//! The role that each node has, by its operator and its definition; and what it reads through nodes that its readers copy.
 
 use brolga_ir::definition::{Definition, Element, Order};
 use brolga_ir::ops::{Elementwise, Op};
@@ -9,9 +9,9 @@ use rustc_hash::FxHashSet;
 use crate::facts::products::takes_epilogue;
 use crate::facts::table::NodeTable;
 
-/// How a node takes part.
+/// What a node is to the clusters.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(super) enum Part {
+pub(super) enum Role {
     /// Copied into every cluster that reads it.
     Virtual,
     /// One element of the result for each point of the space.
@@ -39,44 +39,44 @@ pub(super) enum Path {
     Indirect,
 }
 
-/// How the nodes of a graph that an output needs take part.
-pub(super) struct Parts<'g> {
+/// The roles of the nodes of a graph that an output needs.
+pub(super) struct Roles<'g> {
     pub graph: &'g Graph,
-    of: NodeTable<Option<Part>>,
+    of: NodeTable<Option<Role>>,
 }
 
-impl<'g> Parts<'g> {
+impl<'g> Roles<'g> {
     /// Of these nodes.
-    pub fn new(graph: &'g Graph, order: &[NodeId]) -> Parts<'g> {
+    pub fn new(graph: &'g Graph, order: &[NodeId]) -> Roles<'g> {
         let mut of = NodeTable::default();
-        order.iter().for_each(|&id| *of.at(id) = Some(part(graph, id)));
-        Parts { graph, of }
+        order.iter().for_each(|&id| *of.at(id) = Some(role(graph, id)));
+        Roles { graph, of }
     }
 
-    /// How a node takes part, if it does.
-    pub fn get(&self, id: NodeId) -> Option<Part> {
+    /// The role of a node, if it has one.
+    pub fn get(&self, id: NodeId) -> Option<Role> {
         *self.of.get(id)
     }
 
-    /// Has a node take part in another way.
-    pub fn set(&mut self, id: NodeId, part: Part) {
-        self.of.set(id, Some(part));
+    /// Gives a node another role.
+    pub fn set(&mut self, id: NodeId, role: Role) {
+        self.of.set(id, Some(role));
     }
 
-    /// Whether a node takes part in that way.
-    pub fn is(&self, id: NodeId, part: Part) -> bool {
-        self.get(id) == Some(part)
+    /// Whether a node has that role.
+    pub fn is(&self, id: NodeId, role: Role) -> bool {
+        self.get(id) == Some(role)
     }
 
     /// Whether a node has one element for each point of its space, or reduces it.
     pub fn is_pointwise(&self, id: NodeId) -> bool {
-        matches!(self.get(id), Some(Part::Elementwise | Part::Reduction))
+        matches!(self.get(id), Some(Role::Elementwise | Role::Reduction))
     }
 
     /// Whether computing a node again costs next to nothing.
     pub fn is_cheap(&self, id: NodeId) -> bool {
         let Op::Elementwise(Elementwise { op }) = &self.graph.node(id).op else { return false };
-        self.is(id, Part::Elementwise)
+        self.is(id, Role::Elementwise)
             && matches!(op, ScalarOp::Add | ScalarOp::Sub | ScalarOp::Mul | ScalarOp::Neg)
     }
 
@@ -98,7 +98,7 @@ impl<'g> Parts<'g> {
             if !seen.insert((value, path)) {
                 continue;
             }
-            if !self.is(value.node, Part::Virtual) {
+            if !self.is(value.node, Role::Virtual) {
                 found.push((value, path));
                 continue;
             }
@@ -118,7 +118,7 @@ impl<'g> Parts<'g> {
         let mut found = Vec::new();
         let mut stack: Vec<Value> = self.graph.outputs().iter().map(|output| output.value).collect();
         while let Some(value) = stack.pop() {
-            if self.is(value.node, Part::Virtual) {
+            if self.is(value.node, Role::Virtual) {
                 stack.extend(self.graph.node(value.node).operands.iter().copied());
             } else {
                 found.push(value);
@@ -128,32 +128,32 @@ impl<'g> Parts<'g> {
     }
 }
 
-/// How a node takes part, by its operator and its definition.
-fn part(graph: &Graph, id: NodeId) -> Part {
+/// The role of a node, by its operator and its definition.
+fn role(graph: &Graph, id: NodeId) -> Role {
     let node = graph.node(id);
     if graph.parameter(id).is_some() {
-        return Part::Barrier;
+        return Role::Barrier;
     }
     if matches!(node.op, Op::Constant(_)) {
-        return Part::Virtual;
+        return Role::Virtual;
     }
     if node.types.len() > 1 {
-        return Part::Barrier;
+        return Role::Barrier;
     }
     let definitions = node.op.get().definition(&graph.operand_types(id), &node.types);
     match &definitions[0] {
         Definition::Element(Element::Operand(..) | Element::Constant(_) | Element::Index(..)) => {
-            Part::Virtual
+            Role::Virtual
         }
         Definition::Element(_) if matches!(node.op, Op::Elementwise(_)) => {
-            if node.types[0].dtype == DType::Bool { Part::Virtual } else { Part::Elementwise }
+            if node.types[0].dtype == DType::Bool { Role::Virtual } else { Role::Elementwise }
         }
-        Definition::Element(_) => Part::Starting,
-        Definition::Pieces(_) => Part::Alone,
-        Definition::Reduce { order: Order::Plan, .. } => Part::Reduction,
-        Definition::Reduce { order: Order::Chain, .. } => Part::Starting,
-        Definition::Loops if takes_epilogue(graph, id) => Part::Product,
-        Definition::Loops => Part::Barrier,
+        Definition::Element(_) => Role::Starting,
+        Definition::Pieces(_) => Role::Alone,
+        Definition::Reduce { order: Order::Plan, .. } => Role::Reduction,
+        Definition::Reduce { order: Order::Chain, .. } => Role::Starting,
+        Definition::Loops if takes_epilogue(graph, id) => Role::Product,
+        Definition::Loops => Role::Barrier,
     }
 }
 
