@@ -19,7 +19,8 @@ fn network(body: &str, entry: &str) -> Network {
 
 /// What an expression behind a body is at [`X`] and [`V`].
 fn value(body: &str, expression: &str) -> Vec<f32> {
-    let mut network = network(body, &format!("Infer(outputs: {{ \"y\": \"{expression}\" }})"));
+    let mut network =
+        network(body, &format!("Infer(outputs: {{ \"y\": \"{expression}\", \"z\": \"x + v\" }})"));
     let [x, v] = [X, V].map(|values| Tensor::from_slice(&[3], &values).unwrap());
     let outputs = network.run("run", &[("x", &x), ("v", &v)]).unwrap();
     outputs[0].1.as_slice::<f32>().unwrap().to_vec()

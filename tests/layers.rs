@@ -135,8 +135,9 @@ const FLAT: &[&str] =
 
 /// What is written recursively: the crate, the files that call methods of one above, and that one. `a::` are all files in `a`.
 const UP: &[(&str, &str, &str)] = &[
-    // Arguments of calls are expressions.
+    // Arguments of calls are expressions, and so is what a function of the model's own is.
     ("frontend", "graph::calls", "graph::eval"),
+    ("frontend", "graph::own", "graph::eval"),
     // Steps hold bodies.
     ("frontend", "graph::body::", "graph::body"),
     // Operators bring their operands to one type, or are formulas of operators.

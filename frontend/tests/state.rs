@@ -58,6 +58,38 @@ fn states_are_kept_and_not_trained() {
     assert!((numbers(&values["w"])[0] + 2.0 * level).abs() < 1e-12, "{:?}", values["w"]);
 }
 
+/// In a body an update acts in training alone, and leaves the current value.
+#[test]
+fn bodies_update_in_training() {
+    let instance = build(
+        "Model(
+            inputs: { \"x\": \"f32[2]\" },
+            body: [
+                State(name: \"seen\", type: \"f32[]\"), Ref(\"x\"), Update({ \"seen\": \"it + sum(x)\" }), As(\"y\"),
+            ],
+            entries: {
+                \"infer\": Infer(outputs: { \"y\": \"y + seen\" }),
+                \"train\": Entry(steps: [], outputs: { \"y\": \"y + seen\" }),
+            },
+        )",
+    );
+    let values = HashMap::from([
+        ("x".to_owned(), Tensor::f64([2], [1.0, 3.0])),
+        ("seen".to_owned(), Tensor::f64([], [10.0])),
+        ("step".to_owned(), Tensor::generate(&Type::scalar(DType::I64), |_| Scalar::I64(0))),
+    ]);
+    for (entry, seen) in [("infer", None), ("train", Some(14.0))] {
+        let found = run(instance.graph(entry).expect("an entry"), &values);
+        assert_eq!(numbers(&found["y"]), [11.0, 13.0], "{entry}");
+        assert_eq!(found.get("seen").map(|seen| numbers(seen)[0]), seen, "{entry}");
+    }
+    let body = "Scan(times: 2, body: [State(name: \"s\", type: \"f32[]\"), Update({ \"s\": \"it + 1\" })])";
+    let found = mistakes(&format!(
+        "Model(body: [{body}], entries: {{ \"infer\": Infer(outputs: {{ \"y\": \"it\" }}) }})"
+    ));
+    assert!(found.contains("an `Update` does not stand in a loop"), "{found}");
+}
+
 #[test]
 fn mistakes_of_states_are_told() {
     for (state, message) in [

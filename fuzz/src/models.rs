@@ -240,6 +240,7 @@ impl Maker {
                 let fields: String = fields.map(|field| format!("{field}, ")).collect();
                 format!("Scan({fields}body: {})", body(self))
             }
+            "Update" => "Update({ \"*.weight\": \"it * 0.5\" })".to_owned(),
             "State" => {
                 let ty = self.pick(&["f32[]", "f32[2]", "i64[2, 3]", "f32[batch]", "bool[]"]);
                 let init = self.pick(&["Zeros", "Ones", "Normal(std: 1)", "2", "0.5"]);

@@ -19,7 +19,7 @@
 //!
 //! What walks the model, from the inside to the outside:
 //!
-//! - `eval`, with `operators` and `calls`: expressions;
+//! - `eval`, with `operators`, `calls` and `own` (functions of the model's own): expressions; `update`: state by expressions;
 //! - `body`: steps, blocks, repetition, branches, imports;
 //! - `outputs`: outputs and losses; `metrics`, with `totals` and `samples`: those of whole data sets;
 //! - `entry`: an entry point, from its inputs to its updates, and with `samples` what its outputs are of a batch; `init_entry`:
@@ -47,10 +47,12 @@ mod operators;
 pub(crate) mod ops;
 pub(crate) mod optimizers;
 mod outputs;
+mod own;
 pub(crate) mod samples;
 pub(crate) mod settings;
 pub(crate) mod shared;
 pub(crate) mod state;
 mod totals;
+mod update;
 pub(crate) mod value;
 pub(crate) mod vocabulary;

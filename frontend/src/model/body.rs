@@ -159,6 +159,7 @@ impl Decoder<'_> {
                 let ty = given.get("type").and_then(|value| self.type_expr(value));
                 BodyStepKind::State { name, ty, init: self.initializer(given) }
             }
+            BodyWord::Update => BodyStepKind::Update(self.update(given, span)),
             BodyWord::Expr => BodyStepKind::Expr(self.given_expression(given, "value", span)),
             BodyWord::Import => BodyStepKind::Import(Box::new(self.import(given)?)),
             // Reported before its fields are read.

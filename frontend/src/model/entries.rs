@@ -104,7 +104,7 @@ impl Decoder<'_> {
     }
 
     /// The fields of an `Update`: a state and its value, or a map of several.
-    fn update(&mut self, given: &Given, span: Span) -> Vec<NewState> {
+    pub fn update(&mut self, given: &Given, span: Span) -> Vec<NewState> {
         let (state, value) = (given.get("state"), given.get("value"));
         if let Some(Value { kind: ValueKind::Map(entries), .. }) = state {
             if let Some(value) = value {

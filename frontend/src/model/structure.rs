@@ -147,11 +147,14 @@ words! {
         Scan = "Scan",
         Carry = "Carry",
         State = "State",
+        Update = "Update",
         Import = "Import",
         Block = "Block",
     }
 }
 
+/// The fields of an `Update`, of an entry or of a body: a state and its value, or a map of several.
+const UPDATE: &[Field] = &[needs("state", Form::Any(&[Form::Text, VALUES])), may("value", Form::Value)];
 const BODY: Field = needs("body", Form::Body);
 const NAME: Field = needs("name", Form::Text);
 const BRANCHES: Field = needs("branches", Form::List(&Form::Any(&[Form::Body, Form::Text, Form::Step])));
@@ -202,6 +205,7 @@ impl Structured for BodyWord {
             }
             BodyWord::Carry => const { &[NAME, needs("start", Form::Value)] },
             BodyWord::State => const { &[NAME, needs("type", Form::Text), may("init", Form::Initializer)] },
+            BodyWord::Update => UPDATE,
             BodyWord::Expr => const { &[needs("value", Form::Value)] },
             BodyWord::Import => {
                 const {
@@ -282,9 +286,7 @@ impl Structured for ActionWord {
                     ]
                 }
             }
-            ActionWord::Update => {
-                const { &[needs("state", Form::Any(&[Form::Text, VALUES])), may("value", Form::Value)] }
-            }
+            ActionWord::Update => UPDATE,
         }
     }
 }

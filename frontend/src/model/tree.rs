@@ -134,6 +134,8 @@ pub(crate) enum BodyStepKind {
         /// The argument `init`, if it is given.
         init: Arguments,
     },
+    /// State becomes other values, in training.
+    Update(Vec<NewState>),
     Expr(Expr),
     Reuse(Template),
     Import(Box<Import>),

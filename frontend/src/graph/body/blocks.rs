@@ -10,9 +10,6 @@ use crate::graph::value::{Fault, Val};
 use crate::model::tree::UserBlock;
 use crate::source::{Span, Spanned};
 
-/// Blocks may use blocks this deep.
-const DEEPEST: usize = 64;
-
 impl Builder<'_> {
     /// Runs the body of a block.
     pub(super) fn block_call(
@@ -136,16 +133,5 @@ impl Builder<'_> {
     /// itself under a condition would never end, where the condition is a mistake.
     pub(super) fn is_deep_in_doubt(&self) -> bool {
         self.in_doubt.is_some_and(|depth| self.depth > depth)
-    }
-
-    /// Whether blocks and reused layers are nested too deep to run another, which is reported.
-    pub(super) fn is_too_deep(&mut self, name: &str, span: Span) -> bool {
-        if self.depth < DEEPEST {
-            return false;
-        }
-        let fault = Fault::new(format!("blocks are nested more than {DEEPEST} deep"))
-            .note(format!("does `{name}` use itself?"));
-        self.fail(fault, span);
-        true
     }
 }

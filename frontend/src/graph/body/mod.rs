@@ -2,7 +2,6 @@
 
 mod blocks;
 mod calls;
-mod functions;
 mod imports;
 mod naming;
 mod reuse;
@@ -11,17 +10,13 @@ mod state;
 
 use std::collections::HashMap;
 
-use super::builder::Builder;
+use super::builder::{Builder, MOST_STEPS};
 use super::frames::Frame;
 use super::layers;
 use super::value::{Built, Fault, Val};
 use crate::expr::{Expr, ExprKind};
 use crate::model::tree::{Body, BodyStepKind, Branch, Join, LetNames};
 use crate::source::{Span, Spanned};
-
-/// Most steps of one graph: repetition is bounded, so that every model that is accepted is checked within seconds. The deepest
-/// residual networks that have been trained, of 1202 layers, have 7,000.
-const MOST_STEPS: usize = 20_000;
 
 impl Builder<'_> {
     /// Runs all steps from the current value.
@@ -86,6 +81,7 @@ impl Builder<'_> {
             },
             BodyStepKind::Carry { name, start } => self.declare_carry(name, start, span),
             BodyStepKind::State { name, .. } => self.named(Some(name), "state", body, position),
+            BodyStepKind::Update(new) => self.update_in_body(new, span),
             BodyStepKind::Expr(value) => self.current = self.eval(value),
             BodyStepKind::Reuse(name) => self.reuse(name, span),
             BodyStepKind::Import(import) => self.import(import, span),
@@ -217,24 +213,6 @@ impl Builder<'_> {
             self.in_frame(frame, |builder| builder.run(body));
         }
         self.check_steps(span);
-    }
-
-    /// Whether there are too many steps, which is reported once.
-    fn has_too_many_steps(&mut self, span: Span) -> bool {
-        if self.steps > MOST_STEPS && !self.given_up {
-            self.check_steps(span);
-        }
-        self.steps > MOST_STEPS
-    }
-
-    /// Reports, once, that there are too many steps. What goes wrong afterwards is not reported: it follows from that.
-    fn check_steps(&mut self, span: Span) {
-        if self.steps > MOST_STEPS {
-            let fault = Fault::new(format!("the model has more than {MOST_STEPS} steps"))
-                .help("each layer is one, and each iteration of a repetition");
-            self.current = self.fail(fault, span);
-            self.given_up = true;
-        }
     }
 
     /// Stops an import at its `until`.

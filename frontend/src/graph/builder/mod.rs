@@ -4,11 +4,12 @@
 //! functions add primitives. A mistake is reported and makes the current value unknown: later steps are then checked as far as
 //! they can be, and nothing is reported twice.
 //!
-//! Here is what everybody needs who builds: names and scopes ([`scope`]), mistakes ([`report`]), state ([`state`]), values as
+//! Here is what everybody needs who builds: names and scopes ([`scope`]), mistakes ([`report`]), bounds ([`limits`]), state ([`state`]), values as
 //! tensors ([`values`]). Whoever does
 //! one thing with it has an `impl Builder` in a file of its own: `graph/eval.rs` evaluates expressions, `graph/body` runs steps,
 //! `graph/metrics` measures, `graph/entry` makes entry points of all that.
 
+mod limits;
 mod report;
 mod scope;
 mod state;
@@ -18,6 +19,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use brolga_ir::{DType, Type};
+
+pub(super) use limits::MOST_STEPS;
 
 use super::class_axes::ClassAxes;
 use super::frames::Frame;

@@ -8,7 +8,6 @@ mod memory;
 mod minimize;
 mod opening;
 mod samples;
-mod update;
 
 pub(crate) use samples::output_samples;
 

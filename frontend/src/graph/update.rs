@@ -1,4 +1,4 @@
-//! The step `Update`: state becomes what expressions say.
+//! The step `Update` of entries and bodies: state becomes what expressions say.
 //!
 //! ```text
 //! Update({ "w": "0.9 * it + g", "fine.*": "parameter('pre.*')" })
@@ -16,6 +16,7 @@ use crate::graph::names::starred;
 use crate::graph::state::SlotKind;
 use crate::graph::value::{Fault, Tensor, Val};
 use crate::model::tree::NewState;
+use crate::source::Span;
 
 /// A piece of state that becomes another value.
 struct Target {
@@ -27,8 +28,23 @@ struct Target {
 }
 
 impl Builder<'_> {
+    /// An `Update` among the steps of a body: like running statistics it acts in training. The current value stays what it is.
+    pub(in crate::graph) fn update_in_body(&mut self, all: &[NewState], span: Span) {
+        if self.loops.innermost().is_some() {
+            let fault = Fault::new("an `Update` does not stand in a loop");
+            self.fail(fault.help("what changes from step to step is a `Carry`; behind the loop its last value is `loop.last.x`"), span);
+            return;
+        }
+        let before = self.slots.save();
+        self.update(all);
+        if !self.train {
+            // It is looked at all the same.
+            self.slots.restore(before);
+        }
+    }
+
     /// Sets all states of an `Update`.
-    pub(super) fn update(&mut self, all: &[NewState]) {
+    pub(in crate::graph) fn update(&mut self, all: &[NewState]) {
         let mut set: Vec<(String, Tensor)> = Vec::new();
         for NewState { state, value } in all {
             let targets = self.targets(state);
