@@ -46,7 +46,9 @@ pub fn prepare(graph: &Graph) -> Result<Option<Prepared>, GraphError> {
     }
     dead_nodes(&mut main)?;
     dead_nodes(&mut prepare)?;
-    prepare.retain_parameters(|graph, id| graph.is_used(id));
+    // What is left of a loop may be the state itself.
+    let is_given = |graph: &Graph, id: NodeId| graph.outputs().iter().any(|output| output.value.node == id);
+    prepare.retain_parameters(|graph, id| graph.is_used(id) || is_given(graph, id));
     Ok(Some(Prepared { prepare, main }))
 }
 
