@@ -6,7 +6,7 @@ use brolga_ir::{Graph, GraphError, NodeId, Origin, Value};
 use rustc_hash::FxHashMap;
 
 use super::clusters::{Cluster, Clusters};
-use super::roles::Role;
+use super::roles::ClusterRole;
 use crate::facts::table::ValueTable;
 
 /// Fuses a graph; whether any region was made.
@@ -63,7 +63,7 @@ impl Clusters<'_> {
     fn needed(&self, order: &[NodeId]) -> ValueTable<()> {
         let mut needed = ValueTable::default();
         for &id in order {
-            if self.roles.is(id, Role::Virtual) {
+            if self.roles.is(id, ClusterRole::Virtual) {
                 continue;
             }
             for (value, _) in self.roles.sources(id) {
@@ -86,11 +86,11 @@ impl Clusters<'_> {
             return Ok(());
         }
         let node = old.node(first);
-        let plain = |v: &Value| !self.roles.is(v.node, Role::Virtual);
+        let plain = |v: &Value| !self.roles.is(v.node, ClusterRole::Virtual);
         // What would only be an index map outside of a region is run in one.
         let single = cluster.nodes.len() == 1 && !matches!(node.op, Op::Reshape(_));
-        if self.roles.is(first, Role::Barrier)
-            || (single && (self.roles.is(first, Role::Product) || node.operands.iter().all(plain)))
+        if self.roles.is(first, ClusterRole::Barrier)
+            || (single && (self.roles.is(first, ClusterRole::Product) || node.operands.iter().all(plain)))
         {
             let operands = new.graph.import(old, &node.operands, &mut new.map)?;
             let op = new.fused_inside(&node.op)?;

@@ -4,13 +4,13 @@ use brolga_ir::ops::Op;
 use brolga_ir::{NodeId, Value};
 
 use super::clusters::{Cluster, Clusters, LARGEST};
-use super::roles::{Path, Role};
+use super::roles::{ClusterRole, Path};
 use crate::facts::cost::threads::{FEWEST_ROWS, SMALL};
 
 /// Puts every node that is not virtual into a cluster.
 pub(super) fn grow(clusters: &mut Clusters<'_>, order: &[NodeId]) {
     for &id in order {
-        if !clusters.roles.is(id, Role::Virtual) {
+        if !clusters.roles.is(id, ClusterRole::Virtual) {
             clusters.place(id);
         }
     }
@@ -27,7 +27,7 @@ impl Clusters<'_> {
         if let Some(target) = deepest.filter(|_| joins)
             && self.may_join(id, target, &sources)
         {
-            if role == Role::Reduction {
+            if role == ClusterRole::Reduction {
                 let axes = self.roles.reduced_axes(id);
                 self.all[target].axes = Some(axes);
             }
@@ -38,14 +38,16 @@ impl Clusters<'_> {
         let depth = sources.iter().map(|(v, _)| depth_of(v) + 1).max().unwrap_or(0);
         let ty = &self.graph.node(id).types[0];
         let (space, axes) = match role {
-            Role::Elementwise | Role::Starting | Role::Product => (Some(ty.dims.clone()), None),
-            Role::Reduction => {
+            ClusterRole::Elementwise | ClusterRole::Starting | ClusterRole::Product => {
+                (Some(ty.dims.clone()), None)
+            }
+            ClusterRole::Reduction => {
                 let operand = self.graph.node(id).operands[0];
                 (Some(self.graph.ty(operand).dims.clone()), Some(self.roles.reduced_axes(id)))
             }
-            Role::Alone | Role::Barrier | Role::Virtual => (None, None),
+            ClusterRole::Alone | ClusterRole::Barrier | ClusterRole::Virtual => (None, None),
         };
-        let reducible = !matches!(role, Role::Starting | Role::Product);
+        let reducible = !matches!(role, ClusterRole::Starting | ClusterRole::Product);
         self.set(id, self.all.len());
         self.all.push(Cluster { space, axes, reducible, depth, nodes: vec![id] });
     }
@@ -89,13 +91,13 @@ impl Clusters<'_> {
         // A kernel of few rows is not worth its lost parallelism, unless the whole is small.
         let serial = |rows: usize| rows < FEWEST_ROWS && points > SMALL;
         match self.roles.get(id) {
-            Some(Role::Elementwise) => {
+            Some(ClusterRole::Elementwise) => {
                 let dims = &node.types[0].dims;
                 let reduces = cluster.axes.is_some();
                 let kept = cluster.kept_dims();
                 (dims == space && !(reduces && serial(kept.iter().product()))) || (reduces && *dims == kept)
             }
-            Some(Role::Reduction) => {
+            Some(ClusterRole::Reduction) => {
                 let axes = self.roles.reduced_axes(id);
                 self.graph.ty(node.operands[0]).dims == space
                     && match &cluster.axes {

@@ -6,7 +6,7 @@ use brolga_ir::{NodeId, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::clusters::{Clusters, LARGEST};
-use super::roles::{Path, Role};
+use super::roles::{ClusterRole, Path};
 use crate::facts::cost::REPEATED;
 use crate::facts::expansion::expansion_pays;
 
@@ -66,7 +66,9 @@ pub(super) fn expand(clusters: &mut Clusters<'_>, order: &[NodeId]) {
     for cluster in 0..clusters.all.len() {
         let Some(&second) = clusters.all[cluster].nodes.first() else { continue };
         let Some(&image) = clusters.graph.node(second).operands.first() else { continue };
-        if !clusters.roles.is(second, Role::Product) || clusters.roles.is(image.node, Role::Virtual) {
+        if !clusters.roles.is(second, ClusterRole::Product)
+            || clusters.roles.is(image.node, ClusterRole::Virtual)
+        {
             continue;
         }
         let other = clusters.cluster(image.node);
@@ -86,7 +88,7 @@ impl Clusters<'_> {
     fn readers(&self, order: &[NodeId]) -> Readers {
         let outputs = self.graph.outputs().iter().map(|output| output.value.node).collect();
         let mut of: FxHashMap<NodeId, Vec<(NodeId, Path)>> = FxHashMap::default();
-        for &id in order.iter().filter(|&&id| !self.roles.is(id, Role::Virtual)) {
+        for &id in order.iter().filter(|&&id| !self.roles.is(id, ClusterRole::Virtual)) {
             for (value, path) in self.roles.sources(id) {
                 of.entry(value.node).or_default().push((id, path));
             }
@@ -183,7 +185,7 @@ impl Clusters<'_> {
     /// Puts nodes in front of those of a cluster. A product stays the first of its cluster.
     fn receive(&mut self, cluster: usize, nodes: Vec<NodeId>) {
         nodes.iter().for_each(|&id| self.set(id, cluster));
-        let at = usize::from(self.roles.is(self.all[cluster].nodes[0], Role::Product));
+        let at = usize::from(self.roles.is(self.all[cluster].nodes[0], ClusterRole::Product));
         self.all[cluster].nodes.splice(at..at, nodes);
     }
 
@@ -209,7 +211,7 @@ impl Clusters<'_> {
         let (from, to) = (&self.all[cluster], &self.all[reader]);
         let in_space = |id: &NodeId| Some(&self.graph.node(*id).types[0].dims) == from.space.as_ref();
         let elementwise = from.axes.is_none()
-            && from.nodes.iter().all(|id| self.roles.is(*id, Role::Elementwise) && in_space(id));
+            && from.nodes.iter().all(|id| self.roles.is(*id, ClusterRole::Elementwise) && in_space(id));
         let kept = from.space == Some(to.kept_dims()) && to.axes.is_some();
         elementwise && (from.space == to.space || kept) && from.nodes.len() + to.nodes.len() <= LARGEST
     }

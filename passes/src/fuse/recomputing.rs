@@ -4,7 +4,7 @@ use brolga_ir::ops::Op;
 use brolga_ir::{NodeId, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::roles::{Role, Roles};
+use super::roles::{ClusterRole, Roles};
 use crate::facts::cost::REPEATED;
 use crate::facts::table::NodeTable;
 
@@ -21,7 +21,7 @@ const MOST_MAPS: usize = 4;
 pub(super) fn bound_virtual(roles: &mut Roles<'_>, order: &[NodeId]) {
     // What the readers of a virtual node repeat: operations on masks, and the most index maps behind each other.
     let mut behind: NodeTable<(usize, usize)> = NodeTable::default();
-    for &id in order.iter().filter(|&&id| roles.is(id, Role::Virtual)).collect::<Vec<_>>() {
+    for &id in order.iter().filter(|&&id| roles.is(id, ClusterRole::Virtual)).collect::<Vec<_>>() {
         let node = roles.graph.node(id);
         let mask = matches!(node.op, Op::Elementwise(_));
         let below = node.operands.iter().map(|operand| *behind.get(operand.node));
@@ -29,9 +29,9 @@ pub(super) fn bound_virtual(roles: &mut Roles<'_>, order: &[NodeId]) {
             .fold((0, 0), |a: (usize, usize), b: (usize, usize)| (a.0.saturating_add(b.0), a.1.max(b.1)));
         let own = (masks + usize::from(mask), maps + usize::from(matches!(node.op, Op::Reshape(_))));
         if own.0 > MOST_MASKS && mask {
-            roles.set(id, Role::Elementwise);
+            roles.set(id, ClusterRole::Elementwise);
         } else if own.1 > MOST_MAPS {
-            roles.set(id, Role::Alone);
+            roles.set(id, ClusterRole::Alone);
         } else {
             behind.set(id, own);
         }
@@ -58,7 +58,10 @@ pub(super) fn recompute(roles: &mut Roles<'_>, order: &[NodeId]) {
             }
             let (from, count) = cheap.get(&operand.node).copied().unwrap_or((operand, 0));
             operations += count;
-            let stored = matches!(roles.get(from.node), Some(Role::Product | Role::Barrier | Role::Alone));
+            let stored = matches!(
+                roles.get(from.node),
+                Some(ClusterRole::Product | ClusterRole::Barrier | ClusterRole::Alone)
+            );
             let one = root.is_none_or(|root| root == from);
             root = Some(from);
             stored && one
@@ -78,7 +81,7 @@ pub(super) fn recompute(roles: &mut Roles<'_>, order: &[NodeId]) {
         users.retain(|&user| roles.get(user).is_some());
         let pointwise = |user: &NodeId| roles.graph.node(*user).types.len() == 1 && roles.is_pointwise(*user);
         if users.len() > 1 && users.iter().all(pointwise) && !outputs.contains(&id) {
-            roles.set(id, Role::Virtual);
+            roles.set(id, ClusterRole::Virtual);
         }
     }
 }

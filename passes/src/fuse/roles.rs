@@ -11,7 +11,7 @@ use crate::facts::table::NodeTable;
 
 /// What a node is to the clusters.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(super) enum Role {
+pub(super) enum ClusterRole {
     /// Copied into every cluster that reads it.
     Virtual,
     /// One element of the result for each point of the space.
@@ -42,7 +42,7 @@ pub(super) enum Path {
 /// The roles of the nodes of a graph that an output needs.
 pub(super) struct Roles<'g> {
     pub graph: &'g Graph,
-    of: NodeTable<Option<Role>>,
+    of: NodeTable<Option<ClusterRole>>,
 }
 
 impl<'g> Roles<'g> {
@@ -54,29 +54,29 @@ impl<'g> Roles<'g> {
     }
 
     /// The role of a node, if it has one.
-    pub fn get(&self, id: NodeId) -> Option<Role> {
+    pub fn get(&self, id: NodeId) -> Option<ClusterRole> {
         *self.of.get(id)
     }
 
     /// Gives a node another role.
-    pub fn set(&mut self, id: NodeId, role: Role) {
+    pub fn set(&mut self, id: NodeId, role: ClusterRole) {
         self.of.set(id, Some(role));
     }
 
     /// Whether a node has that role.
-    pub fn is(&self, id: NodeId, role: Role) -> bool {
+    pub fn is(&self, id: NodeId, role: ClusterRole) -> bool {
         self.get(id) == Some(role)
     }
 
     /// Whether a node has one element for each point of its space, or reduces it.
     pub fn is_pointwise(&self, id: NodeId) -> bool {
-        matches!(self.get(id), Some(Role::Elementwise | Role::Reduction))
+        matches!(self.get(id), Some(ClusterRole::Elementwise | ClusterRole::Reduction))
     }
 
     /// Whether computing a node again costs next to nothing.
     pub fn is_cheap(&self, id: NodeId) -> bool {
         let Op::Elementwise(Elementwise { op }) = &self.graph.node(id).op else { return false };
-        self.is(id, Role::Elementwise)
+        self.is(id, ClusterRole::Elementwise)
             && matches!(op, ScalarOp::Add | ScalarOp::Sub | ScalarOp::Mul | ScalarOp::Neg)
     }
 
@@ -98,7 +98,7 @@ impl<'g> Roles<'g> {
             if !seen.insert((value, path)) {
                 continue;
             }
-            if !self.is(value.node, Role::Virtual) {
+            if !self.is(value.node, ClusterRole::Virtual) {
                 found.push((value, path));
                 continue;
             }
@@ -118,7 +118,7 @@ impl<'g> Roles<'g> {
         let mut found = Vec::new();
         let mut stack: Vec<Value> = self.graph.outputs().iter().map(|output| output.value).collect();
         while let Some(value) = stack.pop() {
-            if self.is(value.node, Role::Virtual) {
+            if self.is(value.node, ClusterRole::Virtual) {
                 stack.extend(self.graph.node(value.node).operands.iter().copied());
             } else {
                 found.push(value);
@@ -129,31 +129,31 @@ impl<'g> Roles<'g> {
 }
 
 /// The role of a node, by its operator and its definition.
-fn role(graph: &Graph, id: NodeId) -> Role {
+fn role(graph: &Graph, id: NodeId) -> ClusterRole {
     let node = graph.node(id);
     if graph.parameter(id).is_some() {
-        return Role::Barrier;
+        return ClusterRole::Barrier;
     }
     if matches!(node.op, Op::Constant(_)) {
-        return Role::Virtual;
+        return ClusterRole::Virtual;
     }
     if node.types.len() > 1 {
-        return Role::Barrier;
+        return ClusterRole::Barrier;
     }
     let definitions = node.op.get().definition(&graph.operand_types(id), &node.types);
     match &definitions[0] {
         Definition::Element(Element::Operand(..) | Element::Constant(_) | Element::Index(..)) => {
-            Role::Virtual
+            ClusterRole::Virtual
         }
         Definition::Element(_) if matches!(node.op, Op::Elementwise(_)) => {
-            if node.types[0].dtype == DType::Bool { Role::Virtual } else { Role::Elementwise }
+            if node.types[0].dtype == DType::Bool { ClusterRole::Virtual } else { ClusterRole::Elementwise }
         }
-        Definition::Element(_) => Role::Starting,
-        Definition::Pieces(_) => Role::Alone,
-        Definition::Reduce { order: Order::Plan, .. } => Role::Reduction,
-        Definition::Reduce { order: Order::Chain, .. } => Role::Starting,
-        Definition::Loops if takes_epilogue(graph, id) => Role::Product,
-        Definition::Loops => Role::Barrier,
+        Definition::Element(_) => ClusterRole::Starting,
+        Definition::Pieces(_) => ClusterRole::Alone,
+        Definition::Reduce { order: Order::Plan, .. } => ClusterRole::Reduction,
+        Definition::Reduce { order: Order::Chain, .. } => ClusterRole::Starting,
+        Definition::Loops if takes_epilogue(graph, id) => ClusterRole::Product,
+        Definition::Loops => ClusterRole::Barrier,
     }
 }
 
