@@ -49,8 +49,9 @@ fn run(folder: &Path, arguments: &str, out: Leads, err: Leads) -> Output {
 }
 
 /// For each subcommand its arguments, and the files that it must leave.
-const COMMANDS: [(&str, &str, &[&str]); 16] = [
+const COMMANDS: [(&str, &str, &[&str]); 17] = [
     ("models", "lenet5", &[]),
+    ("catalogue", "", &[]),
     ("check", "tiny.ron", &[]),
     ("train", "tiny.ron --epochs 2 --checkpoint points --save w.st --log log.csv", &["w.st", "log.csv"]),
     ("run", "tiny.ron --inputs batch.npz --outputs out.npz", &["out.npz"]),

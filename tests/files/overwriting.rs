@@ -382,6 +382,9 @@ const WRITTEN: &[(&str, &str)] = &[
     ("build", "--output --mapped"),
 ];
 
+/// A file of a command's own, which it reads and writes; it refuses others (`tests/catalogue.rs`).
+const KEPT: (&str, &str) = ("catalogue", "--results");
+
 /// What the help of a command calls the values of its arguments that are no paths; all others are.
 const NO_PATHS: [&str; 22] = [
     "A,B",
@@ -486,6 +489,9 @@ fn nothing_that_is_read_is_overwritten() {
             let read = READ_AND_WRITTEN.iter().any(|row| (row.0, row.1) == (command, &*argument));
             let written =
                 WRITTEN.iter().any(|row| row.0 == command && row.1.split(' ').any(|o| o == argument));
+            if (command, &*argument) == KEPT {
+                continue;
+            }
             assert!(read != written, "`{command} {argument}` needs a row, among those read or those written");
         }
     }
