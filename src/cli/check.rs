@@ -1,5 +1,6 @@
 //! `brolga check`
 
+use std::collections::HashMap;
 use std::process::ExitCode;
 
 use brolga::ir::Graph;
@@ -63,55 +64,95 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
     }
     let entries = names.iter().filter(|name| **name != "init").map(|name| entry(&model, name, args.memory));
     let entries = entries.collect::<Result<Vec<_>>>()?;
-    let state_bytes: usize = instance.state().iter().map(|slot| slot.ty.bytes()).sum();
-    let forward = names.iter().find_map(|name| {
+    let described = Described { model: &model, work: forward_work(&model), entries };
+    if args.json {
+        outln!("{}", described.as_json());
+    } else {
+        described.print();
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The floating-point operations of each layer, forward; nothing where every entry point differentiates.
+fn forward_work(model: &Model) -> HashMap<String, u64> {
+    let instance = model.instance();
+    let forward = instance.entries().iter().find_map(|name| {
         let graph = instance.graph(name)?;
         let differentiates = graph.nodes().any(|id| graph.node(id).op.is_derivative());
         (!differentiates && *name != "init").then(|| cost::flops_by_layer(graph))
     });
-    let forward = forward.unwrap_or_default();
-    let outputs = model.symbolic_outputs();
-    let work = |path: &str| forward.get(path).copied().unwrap_or(0);
+    forward.unwrap_or_default()
+}
 
-    if args.json {
-        let layers = instance.layers().iter().zip(&outputs).map(|(row, symbolic)| {
+/// A model with what its layers and entry points need.
+struct Described<'m> {
+    model: &'m Model,
+    /// Of each layer, forward.
+    work: HashMap<String, u64>,
+    entries: Vec<Entry>,
+}
+
+impl Described<'_> {
+    fn work(&self, layer: &str) -> u64 {
+        self.work.get(layer).copied().unwrap_or(0)
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.model.instance().state().iter().map(|slot| slot.ty.bytes()).sum()
+    }
+
+    fn as_json(&self) -> Json {
+        let instance = self.model.instance();
+        let layers = instance.layers().iter().zip(self.model.symbolic_outputs()).map(|(row, symbolic)| {
             object! {"path": &row.path, "kind": &row.kind, "call": &row.call, "output": row.output.to_string(),
-                "symbolic": symbolic.to_string(), "parameters": row.parameters, "gflop": work(&row.path) as f64 / 1e9}
+            "symbolic": symbolic.to_string(), "parameters": row.parameters,
+            "gflop": self.work(&row.path) as f64 / 1e9}
         });
-        let entries = entries.iter().map(|e| {
+        let entries = self.entries.iter().map(|e| {
             let of = |what: fn(&Memory) -> usize| e.memory.as_ref().map(what);
             object! {"entry": &e.name, "gflop": e.flops as f64 / 1e9, "kernels": of(|m| m.kernels),
             "arena_bytes": of(|m| m.arena), "live_bytes": of(|m| m.live), "local_bytes": of(|m| m.local),
             "prepared_bytes": of(|m| m.prepared), "constants_bytes": of(|m| m.constants)}
         });
-        let all = object! {"model": model.name(), "dims": dims_json(instance.dims()),
+        object! {"model": self.model.name(), "dims": dims_json(instance.dims()),
         "layers": layers.collect::<Json>(), "parameters": instance.parameter_count(),
-        "state_bytes": state_bytes, "entries": entries.collect::<Json>()};
-        outln!("{all}");
-        return Ok(ExitCode::SUCCESS);
+        "state_bytes": self.state_bytes(), "entries": entries.collect::<Json>()}
     }
 
-    let dims: Vec<String> = instance.dims().iter().map(|(name, size)| format!("{name} = {size}")).collect();
-    outln!("{}{}{}\n", model.name(), if dims.is_empty() { "" } else { ", " }, dims.join(", "));
-    let rows: Vec<Vec<String>> = instance
-        .layers()
-        .iter()
-        .zip(&outputs)
-        .map(|(row, output)| {
+    fn print(&self) {
+        let instance = self.model.instance();
+        let dims: Vec<String> =
+            instance.dims().iter().map(|(name, size)| format!("{name} = {size}")).collect();
+        outln!("{}{}{}\n", self.model.name(), if dims.is_empty() { "" } else { ", " }, dims.join(", "));
+        out!("{}", self.layers());
+        let state = bytes(self.state_bytes());
+        outln!("\n{} parameters; state {state}\n", count(instance.parameter_count()));
+        out!("{}", self.entries());
+        if self.entries.iter().any(|entry| entry.memory.is_none()) {
+            outln!("\nEntry points of more than {MOST_COMPILED} operators are compiled with --memory only.");
+        }
+    }
+
+    /// The table of layers.
+    fn layers(&self) -> String {
+        let outputs = self.model.symbolic_outputs();
+        let rows = self.model.instance().layers().iter().zip(&outputs).map(|(row, output)| {
+            let work = self.work(&row.path);
             vec![
                 row.path.clone(),
                 row.call.clone(),
                 output.to_string(),
                 if row.parameters == 0 { String::new() } else { count(row.parameters) },
-                if work(&row.path) == 0 { String::new() } else { flops(work(&row.path)) },
+                if work == 0 { String::new() } else { flops(work) },
             ]
-        })
-        .collect();
-    out!("{}", table(&["layer", "kind", "output", "parameters", "FLOP"], &rows, "lllrr"));
-    outln!("\n{} parameters; state {}\n", count(instance.parameter_count()), bytes(state_bytes));
-    let rows: Vec<Vec<String>> = entries
-        .iter()
-        .map(|e| {
+        });
+        let rows: Vec<Vec<String>> = rows.collect();
+        table(&["layer", "kind", "output", "parameters", "FLOP"], &rows, "lllrr")
+    }
+
+    /// The table of entry points.
+    fn entries(&self) -> String {
+        let rows = self.entries.iter().map(|e| {
             let of = |what: fn(&Memory) -> String| e.memory.as_ref().map_or("-".to_owned(), what);
             vec![
                 e.name.clone(),
@@ -123,20 +164,12 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
                 of(|m| bytes(m.prepared)),
                 of(|m| bytes(m.constants)),
             ]
-        })
-        .collect();
-    out!(
-        "{}",
-        table(
-            &["entry", "FLOP", "kernels", "arena", "alive at once", "each thread", "prepared", "constants"],
-            &rows,
-            "lrrrrrrr"
-        )
-    );
-    if entries.iter().any(|entry| entry.memory.is_none()) {
-        outln!("\nEntry points of more than {MOST_COMPILED} operators are compiled with --memory only.");
+        });
+        let rows: Vec<Vec<String>> = rows.collect();
+        let head =
+            ["entry", "FLOP", "kernels", "arena", "alive at once", "each thread", "prepared", "constants"];
+        table(&head, &rows, "lrrrrrrr")
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The work of an entry point, and its memory, for which it is compiled: of small ones, or if that is `wanted`.

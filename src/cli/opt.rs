@@ -47,13 +47,7 @@ const LOWER: &str = "lower";
 
 pub fn run(args: &OptArgs) -> Result<ExitCode> {
     if args.list {
-        for pass in pipelines::GRAPH_PASSES {
-            outln!("{:<12} graph    {:?}", pass.name, pass.kind);
-        }
-        outln!("{LOWER:<12} graph to program");
-        for pass in pipelines::PROGRAM_PASSES {
-            outln!("{:<12} program  {:?}", pass.name, pass.kind);
-        }
+        list();
         return Ok(ExitCode::SUCCESS);
     }
     let file = args.file.as_deref().unwrap_or(Path::new("-"));
@@ -81,30 +75,7 @@ pub fn run(args: &OptArgs) -> Result<ExitCode> {
         manager = manager.stop_after(count);
     }
     for name in &args.passes {
-        let wrong = |needs: &str, is: &str| {
-            let message = format!("the pass `{name}` works on a {needs}, but this is a {is} here");
-            Err(Error::Name(message))
-        };
-        match &mut ir {
-            Ir::Graph(graph) => {
-                if name == LOWER {
-                    let ranges = index_ranges(graph).into_iter().collect();
-                    if let Some(program) =
-                        manager.make(LOWER, |options| lower_prepared(graph, &ranges, options))?
-                    {
-                        ir = Ir::Program(program);
-                    }
-                } else if let Some(pass) = pipelines::GRAPH_PASSES.iter().find(|pass| pass.name == name) {
-                    manager.run(&[*pass], graph)?;
-                } else if !manager.stopped() {
-                    return wrong("kernel program (use `lower` before it)", "graph");
-                }
-            }
-            Ir::Program(program) => match pipelines::PROGRAM_PASSES.iter().find(|pass| pass.name == name) {
-                Some(pass) => drop(manager.run(&[*pass], program)?),
-                None => return wrong("graph", "kernel program"),
-            },
-        }
+        apply(name, &mut ir, &mut manager)?;
     }
     drop(manager);
     if !printed.get() {
@@ -114,6 +85,46 @@ pub fn run(args: &OptArgs) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the names of all passes.
+fn list() {
+    for pass in pipelines::GRAPH_PASSES {
+        outln!("{:<12} graph    {:?}", pass.name, pass.kind);
+    }
+    outln!("{LOWER:<12} graph to program");
+    for pass in pipelines::PROGRAM_PASSES {
+        outln!("{:<12} program  {:?}", pass.name, pass.kind);
+    }
+}
+
+/// Runs the pass of this name, which may turn a graph into a program.
+fn apply(name: &str, ir: &mut Ir, manager: &mut Manager<'_>) -> Result<()> {
+    let wrong = |needs: &str, is: &str| {
+        let message = format!("the pass `{name}` works on a {needs}, but this is a {is} here");
+        Err(Error::Name(message))
+    };
+    match ir {
+        Ir::Graph(graph) => {
+            if name == LOWER {
+                let ranges = index_ranges(graph).into_iter().collect();
+                if let Some(program) =
+                    manager.make(LOWER, |options| lower_prepared(graph, &ranges, options))?
+                {
+                    *ir = Ir::Program(program);
+                }
+            } else if let Some(pass) = pipelines::GRAPH_PASSES.iter().find(|pass| pass.name == name) {
+                manager.run(&[*pass], graph)?;
+            } else if !manager.stopped() {
+                return wrong("kernel program (use `lower` before it)", "graph");
+            }
+        }
+        Ir::Program(program) => match pipelines::PROGRAM_PASSES.iter().find(|pass| pass.name == name) {
+            Some(pass) => drop(manager.run(&[*pass], program)?),
+            None => return wrong("graph", "kernel program"),
+        },
+    }
+    Ok(())
 }
 
 /// All names are checked before any pass runs.

@@ -89,30 +89,7 @@ pub fn run(args: &ProfileArgs, mut destinations: Destinations) -> Result<ExitCod
     let runs = measure(&program, model.options(), &threads, &mut state, args.seconds)?;
     let limits =
         Limits { gflops: peak(model.options(), &threads)?, bandwidth: bandwidth(model.options(), &threads)? };
-
-    let mut rows: Vec<Row> = Vec::with_capacity(calls.len());
-    for (number, call) in calls.iter().enumerate() {
-        let kernel = &program.kernels[call.kernel.0 as usize];
-        let mut times = Vec::with_capacity(runs.len());
-        let mut most = 0;
-        for run in &runs {
-            let own = run.iter().filter(|noted| noted.call == number);
-            most = most.max(own.clone().count() as u64);
-            times.push(own.map(|noted| noted.end - noted.start).sum::<Duration>());
-        }
-        if most == 0 {
-            // The way not taken of a condition.
-            continue;
-        }
-        times.sort_unstable();
-        rows.push(Row {
-            layer: if call.origin.is_empty() { "-".to_owned() } else { call.origin.clone() },
-            kernel: kernel.name.clone(),
-            flops: work::flops(kernel).saturating_mul(most),
-            bytes: work::bytes(kernel).saturating_mul(most),
-            time: times[times.len() / 2],
-        });
-    }
+    let rows = rows(&program, &calls, &runs);
     if let Some(path) = &args.trace {
         write(path, trace(&runs, &calls, &program).as_bytes())?;
     }
@@ -134,6 +111,34 @@ pub fn run(args: &ProfileArgs, mut destinations: Destinations) -> Result<ExitCod
         outln!("\ntrace: {}", path.shown());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What each call of the schedule did, of those that were made in any run.
+fn rows(program: &Program, calls: &[&Call], runs: &[Vec<Noted>]) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::with_capacity(calls.len());
+    for (number, call) in calls.iter().enumerate() {
+        let kernel = &program.kernels[call.kernel.0 as usize];
+        let mut times = Vec::with_capacity(runs.len());
+        let mut most = 0;
+        for run in runs {
+            let own = run.iter().filter(|noted| noted.call == number);
+            most = most.max(own.clone().count() as u64);
+            times.push(own.map(|noted| noted.end - noted.start).sum::<Duration>());
+        }
+        if most == 0 {
+            // The way not taken of a condition.
+            continue;
+        }
+        times.sort_unstable();
+        rows.push(Row {
+            layer: if call.origin.is_empty() { "-".to_owned() } else { call.origin.clone() },
+            kernel: kernel.name.clone(),
+            flops: work::flops(kernel).saturating_mul(most),
+            bytes: work::bytes(kernel).saturating_mul(most),
+            time: times[times.len() / 2],
+        });
+    }
+    rows
 }
 
 /// Runs the program for so many seconds, and gives the times of all calls of each run.

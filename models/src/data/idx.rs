@@ -18,37 +18,7 @@ const UNSIGNED_BYTE: u8 = 8;
 /// Loads the IDX files in `folder`; nothing where there are none. Files with `train` in their name are trained on,
 /// those with `t10k` or `test` are held out, and may be alone; images have three dimensions, labels one.
 pub(super) fn load(folder: &Path) -> Result<Option<Images>> {
-    let mut found: [[Option<PathBuf>; 2]; 2] = Default::default();
-    for path in entries(folder)?.into_iter().filter(|path| path.is_file()) {
-        let Some(rank) = rank(&path)? else { continue };
-        let name = file_name(&path).to_lowercase();
-        let part = if name.contains("train") {
-            0
-        } else if name.contains("t10k") || name.contains("test") {
-            1
-        } else {
-            return Err(malformed(&path, "expected `train`, `t10k` or `test` in the name of an IDX file"));
-        };
-        let kind = match rank {
-            3 => 0,
-            1 => 1,
-            _ => {
-                return Err(malformed(
-                    &path,
-                    format!("expected 3 dimensions (images) or 1 (labels), found {rank}"),
-                ));
-            }
-        };
-        match &found[part][kind] {
-            None => found[part][kind] = Some(path),
-            // The same file once more, packed.
-            Some(other) if *other == path.with_extension("") => {}
-            Some(other) => {
-                return Err(malformed(&path, format!("`{}` takes the same place", other.shown())));
-            }
-        }
-    }
-    let [train, test] = found;
+    let [train, test] = find(folder)?;
     let mut images = match train {
         [None, None] if test == [None, None] => return Ok(None),
         // Enough to evaluate.
@@ -79,6 +49,41 @@ pub(super) fn load(folder: &Path) -> Result<Option<Images>> {
         _ => return Err(bad("expected IDX files of both test images and test labels, found one of them")),
     }
     Ok(Some(images))
+}
+
+/// The IDX files of a folder: images and labels of training, and those of the test part.
+fn find(folder: &Path) -> Result<[[Option<PathBuf>; 2]; 2]> {
+    let mut found: [[Option<PathBuf>; 2]; 2] = Default::default();
+    for path in entries(folder)?.into_iter().filter(|path| path.is_file()) {
+        let Some(rank) = rank(&path)? else { continue };
+        let name = file_name(&path).to_lowercase();
+        let part = if name.contains("train") {
+            0
+        } else if name.contains("t10k") || name.contains("test") {
+            1
+        } else {
+            return Err(malformed(&path, "expected `train`, `t10k` or `test` in the name of an IDX file"));
+        };
+        let kind = match rank {
+            3 => 0,
+            1 => 1,
+            _ => {
+                return Err(malformed(
+                    &path,
+                    format!("expected 3 dimensions (images) or 1 (labels), found {rank}"),
+                ));
+            }
+        };
+        match &found[part][kind] {
+            None => found[part][kind] = Some(path),
+            // The same file once more, packed.
+            Some(other) if *other == path.with_extension("") => {}
+            Some(other) => {
+                return Err(malformed(&path, format!("`{}` takes the same place", other.shown())));
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn read(images_file: &Path, labels_file: &Path) -> Result<Images> {
