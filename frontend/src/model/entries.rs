@@ -3,9 +3,9 @@
 use super::decoder::{Decoder, Given};
 use super::notation::{Value, ValueKind, field_list};
 use super::structure::{ActionWord, Clip, EntryWord, GROUP, Mode, Structured};
-use super::tree::{Action, ChosenOptimizer, EntryKind, EntryPoint, Group, Minimize, NewState, Outputs};
+use super::tree::{Action, ChosenOptimizer, EntryKind, EntryPoint, Group, Minimize, Outputs};
 use crate::diagnostics::Diagnostic;
-use crate::expr::{Expr, Template};
+use crate::expr::Expr;
 use crate::signature::{Words, find};
 use crate::source::{Span, Spanned};
 
@@ -101,27 +101,6 @@ impl Decoder<'_> {
             ActionWord::Minimize => Some(Action::Minimize(Box::new(self.minimize(&given, value.span)))),
             ActionWord::Update => Some(Action::Update(self.update(&given, value.span))),
         }
-    }
-
-    /// The fields of an `Update`: a state and its value, or a map of several.
-    pub fn update(&mut self, given: &Given, span: Span) -> Vec<NewState> {
-        let (state, value) = (given.get("state"), given.get("value"));
-        if let Some(Value { kind: ValueKind::Map(entries), .. }) = state {
-            if let Some(value) = value {
-                self.error(value.span, "`value` has no effect beside a map of states and their values");
-            }
-            let new = entries.iter().map(|(state, value)| NewState {
-                state: self.template_or_mistake(state),
-                value: self.expression_or_mistake(value),
-            });
-            return new.collect();
-        }
-        if state.is_some() && value.is_none() {
-            self.error(span, "`Update` needs `value`, or a map of states and their values");
-        }
-        let state = state.map_or(Template::mistake(span), |state| self.template_or_mistake(state));
-        let value = value.map_or(Expr::mistake(span), |value| self.expression_or_mistake(value));
-        vec![NewState { state, value }]
     }
 
     /// The fields of a gradient step. One that is missing or a mistake, which is reported, leaves the others as they are.

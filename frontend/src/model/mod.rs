@@ -6,7 +6,7 @@
 //! | `structure` | – | the structures of a file as data: `Model`, `Repeat`, `Train`, `Data` and so on, with their fields |
 //! | `decoder` | values | names, lists, expressions, the fields of a call |
 //! | `arguments` | a call and its [`Signature`](crate::signature::Signature) | arguments |
-//! | `body`, `entries`, `data`, `file` | values | the parts of the tree, and the whole of it with its imports |
+//! | `body`, `entries`, `update`, `functions`, `data`, `file` | values | the parts of the tree, and the whole of it with its imports |
 //! | `tree` | – | what comes out: [`ModelTree`](tree::ModelTree) |
 //!
 //! A new structure, such as a step that is no layer, is a word in `structure`, a variant in `tree`, and a case in `body`;
@@ -22,6 +22,7 @@ mod functions;
 pub(crate) mod notation;
 pub(crate) mod structure;
 pub(crate) mod tree;
+mod update;
 
 pub(crate) use decoder::Context;
 pub use decoder::Resolver;
