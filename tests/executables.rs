@@ -121,7 +121,7 @@ fn a_model_takes_little_of_an_executable() {
 
 /// The most that an executable of LeNet-5 may take that only answers, for one processor, without weights and stripped, in bytes.
 /// What is aimed at is 600,000.
-const MOST_RELEASED: u64 = 970_000;
+const MOST_RELEASED: u64 = 980_000;
 
 /// With `BROLGA_RELEASE=target/release/brolga`, a command that was built in release mode: of what tests are built of, launchers are
 /// twice as large.
