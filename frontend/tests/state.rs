@@ -90,6 +90,46 @@ fn bodies_update_in_training() {
     assert!(found.contains("an `Update` does not stand in a loop"), "{found}");
 }
 
+/// A parameter is trained by what the loss sees of it: where an update comes between both, that is told. One before the loss, and
+/// one of what the loss has no gradient by, stand beside training.
+#[test]
+fn updates_between_loss_and_training_are_told() {
+    for (body, is_told) in [
+        ("Let(\"y\", \"x * w\"), Update({ \"w\": \"0.5 * it\" })", true),
+        ("Let(\"y\", \"x * w\"), Update({ \"w\": \"0.5 * it\" }), Let(\"z\", \"y * parameter('w')\")", true),
+        ("Update({ \"w\": \"0.5 * it\" }), Let(\"y\", \"x * parameter('w')\")", false),
+        ("Let(\"y\", \"x * w\"), Update({ \"v\": \"0.5 * it + w\" })", false),
+        ("Let(\"y\", \"x * w + stop_gradient(v)\"), Update({ \"v\": \"0.5 * it + w\" })", false),
+    ] {
+        let loss = if body.contains("\"z\"") { "mean(z)" } else { "mean(y)" };
+        for entry in [
+            format!("Train(loss: \"{loss}\", optimizer: Sgd(lr: 1))"),
+            format!(
+                "Entry(steps: [Minimize(loss: \"{loss}\", optimizer: Sgd(lr: 1)), Minimize(loss: \"{loss}\", optimizer: Sgd(lr: 1))])"
+            ),
+        ] {
+            let text = format!(
+                "Model(
+                    inputs: {{ \"x\": \"f32[2]\" }},
+                    body: [Parameter(name: \"w\", dims: []), Parameter(name: \"v\", dims: []), {body}],
+                    entries: {{ \"train\": {entry} }},
+                )"
+            );
+            if !is_told {
+                let instance = build(&text);
+                let trained = instance.graph("train").expect("train");
+                assert!(trained.outputs().iter().any(|output| output.name == "w"), "{text}");
+                continue;
+            }
+            let found = mistakes(&text);
+            assert!(
+                found.contains("the loss reads `w` as it was before an `Update` of the body"),
+                "{text}: {found}"
+            );
+        }
+    }
+}
+
 #[test]
 fn mistakes_of_states_are_told() {
     for (state, message) in [

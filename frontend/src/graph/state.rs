@@ -153,6 +153,12 @@ impl Slots {
         changed.collect()
     }
 
+    /// What a slot held before its changes.
+    pub fn earlier(&self, name: &str) -> Vec<Tensor> {
+        self.log.iter().filter(|(changed, _)| changed == name).map(|(_, before)| *before).collect()
+    }
+
+    /// The slot of that name holds another value from here on.
     pub fn set(&mut self, name: &str, value: Tensor) {
         if let Some(before) = self.now.insert(name.to_owned(), value) {
             self.log.push((name.to_owned(), before));

@@ -95,7 +95,8 @@ impl Builder<'_> {
             }
             return None;
         }
-        let read = self.read_by(loss);
+        self.expect_not_updated(&trained, loss, minimize.loss.span)?;
+        let read = self.read_by(loss, &HashSet::new());
         trained.retain(|parameter| read.contains(&parameter.value));
         if trained.is_empty() {
             let message = "the loss does not depend on any parameter that is trained";
@@ -103,6 +104,24 @@ impl Builder<'_> {
             return None;
         }
         Some(trained)
+    }
+
+    /// Reports a parameter that is trained, whose value the loss reads, and which an `Update` of the body has given another one
+    /// since: the gradient would be by that one, which the loss does not see. Nothing if there is one.
+    fn expect_not_updated(&mut self, trained: &[&Chosen], loss: Tensor, span: Span) -> Option<()> {
+        let now: HashSet<Tensor> = trained.iter().map(|parameter| parameter.value).collect();
+        let read = self.read_by(loss, &now);
+        let is_updated = |parameter: &&&Chosen| {
+            let earlier = self.slots.earlier(&parameter.name);
+            earlier.into_iter().any(|value| value != parameter.value && read.contains(&value))
+        };
+        let Some(updated) = trained.iter().find(is_updated) else { return Some(()) };
+        let name = updated.name.clone();
+        let fault = Fault::new(format!("the loss reads `{name}` as it was before an `Update` of the body"));
+        let fault = fault
+            .note("a step of training sets out from what the update has left, of which it has no gradient");
+        self.fail(fault.help("put the `Update` among the steps of an `Entry`, behind its `Minimize`"), span);
+        None
     }
 
     /// Reports what is wrong with an optimiser.
@@ -131,13 +150,13 @@ impl Builder<'_> {
 
     /// The values by which a loss has a gradient: as in PyTorch, an optimiser leaves alone what the loss does not depend
     /// on, decay included. Behind `stop_gradient` (so is what earlier steps have left), comparisons and whole numbers there
-    /// is none.
-    fn read_by(&self, loss: Tensor) -> HashSet<Tensor> {
+    /// is none. What lies behind the values of `ends` is not looked at.
+    fn read_by(&self, loss: Tensor, ends: &HashSet<Tensor>) -> HashSet<Tensor> {
         let graph = &self.graph.graph;
         let (mut read, mut stack) = (HashSet::from([loss]), vec![loss]);
         while let Some(value) = stack.pop() {
             let node = graph.node(value.node);
-            if node.op.stops_gradient() {
+            if node.op.stops_gradient() || ends.contains(&value) {
                 continue;
             }
             let floats = node.operands.iter().copied().filter(|&operand| graph.ty(operand).dtype.is_float());
