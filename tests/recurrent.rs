@@ -215,7 +215,6 @@ fn a_sample_has_the_same_bits_in_any_batch() {
     }
 }
 
-/// Elman's network learns a sequence in which the next symbol depends on the one before the last.
 /// What stands behind the end of a row changes nothing: neither what a loop gives nor what is learned, NaN included.
 #[test]
 fn nothing_is_looked_at_behind_the_end_of_a_row() {
@@ -379,6 +378,7 @@ fn entries_of_several_steps_see_behind_their_loops() {
     }
 }
 
+/// Elman's network learns a sequence in which the next symbol depends on the one before the last.
 #[test]
 fn a_recurrent_network_learns() {
     let text = "Model(
