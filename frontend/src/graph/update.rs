@@ -35,17 +35,28 @@ impl Builder<'_> {
             self.fail(fault.help("what changes from step to step is a `Carry`; behind the loop its last value is `loop.last.x`"), span);
             return;
         }
-        let before = self.slots.save();
-        self.update(all);
-        if !self.train {
-            // It is looked at all the same.
-            self.slots.restore(before);
+        // Elsewhere it is looked at all the same.
+        let new = self.new_states(all);
+        if self.train {
+            self.set_states(new);
         }
     }
 
     /// Sets all states of an `Update`.
     pub(in crate::graph) fn update(&mut self, all: &[NewState]) {
-        let mut set: Vec<(String, Tensor)> = Vec::new();
+        let new = self.new_states(all);
+        self.set_states(new);
+    }
+
+    fn set_states(&mut self, new: Vec<(String, Tensor)>) {
+        for (name, value) in new {
+            self.slots.set(&name, value);
+        }
+    }
+
+    /// What the states of an `Update` become, each of them once.
+    fn new_states(&mut self, all: &[NewState]) -> Vec<(String, Tensor)> {
+        let mut new: Vec<(String, Tensor)> = Vec::new();
         for NewState { state, value } in all {
             let targets = self.targets(state);
             if targets.is_empty() {
@@ -53,19 +64,17 @@ impl Builder<'_> {
                 self.eval_with(Val::Unknown, None, value);
             }
             for target in targets {
-                if set.iter().any(|(name, _)| *name == target.name) {
+                if new.iter().any(|(name, _)| *name == target.name) {
                     self.fail(
                         Fault::new(format!("`{}` is updated twice in one step", target.name)),
                         state.span,
                     );
                     continue;
                 }
-                set.extend(self.new_value(&target, value).map(|value| (target.name, value)));
+                new.extend(self.new_value(&target, value).map(|value| (target.name, value)));
             }
         }
-        for (name, value) in set {
-            self.slots.set(&name, value);
-        }
+        new
     }
 
     /// What an expression makes of a state; nothing after a mistake, which is reported.
