@@ -180,6 +180,7 @@ impl Builder<'_> {
         let counted = self.counted(alive)?;
         if let Some(own) = &counted {
             self.carry_on(own.before, own.next);
+            self.keep_state_unless(own.counts)?;
         }
         let count = self.loops.innermost().map_or(0, |open| open.carries.len()).saturating_sub(1);
         let offers = self.offers(walk, alive, &mut asked)?;

@@ -24,6 +24,8 @@ pub(super) enum Alive {
 pub(super) struct Own {
     pub before: Tensor,
     pub next: Tensor,
+    /// Whether some row takes this step, a `bool[]`.
+    pub counts: Tensor,
 }
 
 impl Builder<'_> {
@@ -189,6 +191,16 @@ impl Builder<'_> {
         };
         let one = b.convert(any, DType::I32)?;
         let next = b.add(before, one)?;
-        Ok(Some(Own { before, next }))
+        Ok(Some(Own { before, next, counts: any }))
+    }
+
+    /// State that a step changes, such as running statistics, stays as it was in a step that does not count.
+    pub(super) fn keep_state_unless(&mut self, counts: Tensor) -> Built<()> {
+        let Some(changes) = self.loops.innermost().map(|open| open.changes) else { return Ok(()) };
+        for (name, before, now) in self.slots.changed_since(changes) {
+            let kept = self.where_rows(counts, now, before)?;
+            self.slots.set(&name, kept);
+        }
+        Ok(())
     }
 }
