@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use brolga_ir::graph::Graph;
 use brolga_ir::ops::{Op, Scan};
-use brolga_ir::{DType, Tensor};
+use brolga_ir::scalar::Scalar;
+use brolga_ir::{DType, Tensor, Type};
 
 use crate::common::{build, differentiate, mistakes, numbers, run, wave};
 
@@ -313,6 +314,58 @@ fn around_a_loop() {
     assert_eq!((scan.carries, scan.slices), (2, 2), "{graph}");
     let updated = |name: &str| graph.outputs().iter().any(|output| output.name == name);
     assert!(updated("norm.running_mean") && updated("norm.running_var"), "{graph}");
+}
+
+/// Running statistics do not depend on how far rows are filled up: a step that no row takes leaves them.
+#[test]
+fn steps_that_no_row_takes_leave_state() {
+    for fields in [
+        "lengths: \"length\",",
+        "lengths: \"length\", reverse: true,",
+        "index: \"t\", until: \"t == 3\",",
+        "lengths: \"length\", index: \"t\", until: \"t == 3\",",
+    ] {
+        let [short, long] = [7, 9].map(|steps| {
+            let text = format!(
+                "Model(
+                    inputs: {{ \"x\": \"f32[4, {steps}, 3]\", \"length\": \"i32[4]\" }},
+                    body: [Ref(\"x\"), Scan(name: \"s\", {fields} body: [BatchNorm(name: \"norm\", affine: false)])],
+                    entries: {{ \"train\": Entry(steps: [], outputs: {{ \"n\": \"s.steps + 0 * sum(length)\" }}) }},
+                )"
+            );
+            let instance = build(&text);
+            let graph = instance.graph("train").expect("train");
+            let x: Vec<f64> = (0..4 * steps * 3)
+                .map(|at| ((at / (3 * steps) * 50 + at % (3 * steps)) as f64).sin())
+                .collect();
+            let length = Tensor::generate(&Type::new(DType::I32, [4]), |row| Scalar::I32([5, 2, 6, 0][row]));
+            let given = [("x", Tensor::f64([4, steps, 3], x)), ("length", length)];
+            let found = run(graph, &inputs(graph, &given));
+            ["n", "norm.running_mean", "norm.running_var"].map(|name| numbers(&found[name]))
+        });
+        assert_eq!(short, long, "{fields}");
+    }
+}
+
+/// State that a loop changes is in each step what the steps before have left.
+#[test]
+fn state_differs_from_step_to_step() {
+    let text = "Model(
+        inputs: { \"x\": \"f32[4, 3, 2]\" },
+        body: [
+            Expr(\"x[:, 0]\"), BatchNorm(name: \"norm\", affine: false), Ref(\"x\"),
+            Scan(name: \"s\", body: [Let(\"m\", \"parameter('norm.running_mean')\"), Reuse(\"norm\")]),
+        ],
+        entries: { \"train\": Entry(steps: [], outputs: { \"all\": \"s.m\", \"last\": \"s.last.m\" }) },
+    )";
+    let instance = build(text);
+    let graph = instance.graph("train").expect("train");
+    let found = run(graph, &inputs(graph, &[]));
+    let (all, last) = (numbers(&found["all"]), numbers(&found["last"]));
+    for (steps, last) in all.chunks(3).zip(last) {
+        assert_eq!(steps[2], last, "{all:?}");
+        assert!(steps[0] != steps[1] && steps[1] != steps[2], "{all:?}");
+    }
 }
 
 /// Gradients of loops against central differences.

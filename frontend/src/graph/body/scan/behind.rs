@@ -277,7 +277,7 @@ impl Builder<'_> {
             return Ok(*source);
         }
         let source = match alive {
-            Alive::Always if !self.is_of_step(value) => Source::Same(value),
+            Alive::Always if self.is_same_in_all_steps(value) => Source::Same(value),
             _ => {
                 let shown = self.zero_unless_alive(alive, value)?;
                 asked.stacked.push((name.to_owned(), shown));
@@ -307,6 +307,13 @@ impl Builder<'_> {
     fn is_of_step(&mut self, value: Tensor) -> bool {
         let owner = self.loops.owner(&self.graph.graph, value);
         self.loops.innermost().is_some_and(|open| open.number == owner)
+    }
+
+    /// Whether a value is known to be the same in all steps of the innermost loop. Where steps change state, what a value is made of
+    /// may be that state, which is no placeholder.
+    fn is_same_in_all_steps(&mut self, value: Tensor) -> bool {
+        let changes = self.loops.innermost().map_or(self.slots.changes(), |open| open.changes);
+        self.slots.changed_since(changes).is_empty() && !self.is_of_step(value)
     }
 
     /// Gives the names of a loop what they are behind it.
