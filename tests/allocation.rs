@@ -327,8 +327,9 @@ fn training_allocates_nothing_between_steps(programs: &Executables, state: &Stat
     let fields: Vec<Field> = fields.collect();
     let mut digits = data::open(Path::new(data::DIGITS), &fields, &data::Options::default()).unwrap();
     let mut seen = Steady(Vec::with_capacity(1000));
-    let options = Options { epochs: 1, seed: 1, checkpoints: None, log: None };
-    train(programs, &mut state, threads, &mut *digits, &options, &mut seen).unwrap();
+    let options = Options { seed: 1, checkpoints: None, log: None };
+    let plan = Plan::epochs(programs.clone(), 1);
+    train(&plan, &mut state, threads, &mut [&mut *digits], &options, &mut seen).unwrap();
     assert_eq!(seen.0.len(), 1437 / 64);
     assert_eq!(seen.0.first(), seen.0.last(), "between the steps of an epoch, with {threads:?}");
 }

@@ -205,11 +205,12 @@ fn trained(stop: u64, folder: Option<&Path>) -> (Outcome, State) {
     };
     let checkpoints =
         folder.map(|folder| CheckpointOptions { resume: true, ..CheckpointOptions::new(folder) });
-    let options = Options { epochs: 2, seed: 5, checkpoints, log: None };
+    let options = Options { seed: 5, checkpoints, log: None };
+    let plan = Plan::epochs(programs, 2);
     let mut state = model.initial_state(1).unwrap();
     let mut data = Data::new(45, 11);
     let outcome =
-        train(&programs, &mut state, &Threads::serial(), &mut data, &options, &mut StopAt(stop)).unwrap();
+        train(&plan, &mut state, &Threads::serial(), &mut [&mut data], &options, &mut StopAt(stop)).unwrap();
     (outcome, state)
 }
 
@@ -304,9 +305,10 @@ fn what_is_no_number_in_the_data_is_called_that() {
             formulas: model.formulas("train", &[]).unwrap(),
             evaluation: model.evaluation("train.eval", 11).unwrap(),
         };
-        let options = Options { epochs: 1, seed: 5, checkpoints: None, log: None };
+        let options = Options { seed: 5, checkpoints: None, log: None };
+        let plan = Plan::epochs(programs, 1);
         let mut state = model.initial_state(1).unwrap();
-        let outcome = train(&programs, &mut state, &Threads::serial(), data, &options, &mut ());
+        let outcome = train(&plan, &mut state, &Threads::serial(), &mut [data], &options, &mut ());
         let weights = state.get("fc.weight").unwrap().as_slice::<f32>().unwrap();
         assert!(weights.iter().all(|w| w.is_finite()), "the state is that before the step");
         outcome

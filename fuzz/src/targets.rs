@@ -284,12 +284,13 @@ fn resume(folder: &Path, epochs: u64, log: Option<&Path>) -> runtime::Result<run
     let mut state = model.initial_state(1).expect("a state");
     let checkpoints = runtime::CheckpointOptions { resume: true, ..runtime::CheckpointOptions::new(folder) };
     let log = log.map(|path| runtime::LogOptions { path: path.to_owned(), steps: true });
-    let options = runtime::Options { epochs, seed: 1, checkpoints: Some(checkpoints), log };
+    let options = runtime::Options { seed: 1, checkpoints: Some(checkpoints), log };
+    let plan = runtime::Plan::epochs(programs.clone(), epochs);
     let zeros = brolga::Tensor::zeros(DType::F32, &[8, 3])?;
     let path = folder.join("data.npz");
     runtime::write_tensors(&path, &[("x", zeros.view())])?;
     let mut data = data::open(&path, &[field("x", DType::F32, &[3])], &data::Options::default())?;
-    runtime::train(programs, &mut state, &Threads::serial(), data.as_mut(), &options, &mut ())
+    runtime::train(&plan, &mut state, &Threads::serial(), &mut [data.as_mut()], &options, &mut ())
 }
 
 /// A checkpoint that training goes on from: what is broken is passed over, or refused.

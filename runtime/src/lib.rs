@@ -79,6 +79,7 @@ pub use training::{
     fit::{fit, fitted},
     metrics::{MetricSums, Metrics, TOTAL},
     options::{CheckpointOptions, Executables, LogOptions, Options},
+    plan::{Length, Phase, Plan, Trainee},
     progress::{Epoch, Flow, Outlook, Progress, Update},
     train::{Failures, Outcome, train},
 };

@@ -151,8 +151,9 @@ impl Progress for Steady {
 fn training_allocates_nothing_between_the_steps_of_an_epoch(threads: &Threads) {
     let mut seen = Steady(Vec::with_capacity(100));
     let executables = Executables { train: train_program::<4>(), formulas: None, evaluation: None };
-    let options = Options { epochs: 1, seed: 1, checkpoints: None, log: None };
-    train(&executables, &mut fresh(), threads, &mut Toy::new(200, 0), &options, &mut seen).unwrap();
+    let options = Options { seed: 1, checkpoints: None, log: None };
+    let (plan, data) = (Plan::epochs(executables, 1), &mut Toy::new(200, 0));
+    train(&plan, &mut fresh(), threads, &mut [data], &options, &mut seen).unwrap();
     assert_eq!(seen.0.len(), 50);
     assert_eq!(seen.0.first(), seen.0.last());
 }

@@ -14,7 +14,7 @@ const EPOCHS: u64 = 2;
 
 fn options(directory: &Path) -> Options {
     let checkpoints = CheckpointOptions { every_steps: Some(1), ..CheckpointOptions::new(directory) };
-    Options { epochs: EPOCHS, seed: 5, checkpoints: Some(checkpoints), log: None }
+    Options { seed: 5, checkpoints: Some(checkpoints), log: None }
 }
 
 fn resuming(directory: &Path) -> Options {
@@ -24,8 +24,18 @@ fn resuming(directory: &Path) -> Options {
 }
 
 fn run(state: &mut State, options: &Options, progress: &mut dyn Progress) -> Result<Outcome> {
+    run_for(EPOCHS, state, options, progress)
+}
+
+fn run_for(
+    epochs: u64,
+    state: &mut State,
+    options: &Options,
+    progress: &mut dyn Progress,
+) -> Result<Outcome> {
     let executables = Executables { train: train_program::<4>(), formulas: None, evaluation: None };
-    train(&executables, state, &Threads::serial(), &mut Toy::new(SAMPLES, 0), options, progress)
+    let (plan, data) = (Plan::epochs(executables, epochs), &mut Toy::new(SAMPLES, 0));
+    train(&plan, state, &Threads::serial(), &mut [data], options, progress)
 }
 
 /// The result of a run left alone.
@@ -215,9 +225,8 @@ fn another_model_or_another_option_is_refused_unless_asked_for() {
     // Asked for, it goes on where the other stood, and says what differs.
     let mut anyway = other.clone();
     anyway.checkpoints.as_mut().unwrap().anyway = true;
-    anyway.epochs = 1;
     let mut told = At::new(u64::MAX, || ());
-    assert_eq!(run(&mut fresh(), &anyway, &mut told).unwrap().steps, 5);
+    assert_eq!(run_for(1, &mut fresh(), &anyway, &mut told).unwrap().steps, 5);
     assert!(told.notices[0].contains("--set lr: 0.1 there, 0.2 here"), "{:?}", told.notices);
     // The checkpoints that it writes are its own.
     assert_eq!(told.written.len(), 2);
@@ -234,11 +243,10 @@ fn with_data_in_another_order_the_epoch_begins_anew() {
     let (dir, _, _) = one_checkpoint();
     let mut anyway = resuming(dir.path());
     anyway.seed = 6;
-    anyway.epochs = 1;
     anyway.checkpoints.as_mut().unwrap().anyway = true;
     let mut told = At::new(u64::MAX, || ());
     // Three steps before, and all five of the epoch.
-    assert_eq!(run(&mut fresh(), &anyway, &mut told).unwrap().steps, 8);
+    assert_eq!(run_for(1, &mut fresh(), &anyway, &mut told).unwrap().steps, 8);
     assert_eq!(told.notices.len(), 2, "{:?}", told.notices);
     assert!(told.notices[1].contains("the epoch begins anew"), "{:?}", told.notices);
 }

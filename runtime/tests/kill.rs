@@ -18,8 +18,9 @@ fn run(state: &mut State, directory: Option<&Path>) -> Outcome {
         resume: true,
         ..CheckpointOptions::new(d)
     });
-    let options = Options { epochs: 4, seed: 3, checkpoints, log: None };
-    train(&executables, state, &Threads::new(2).unwrap(), &mut Toy::new(50, 0), &options, &mut ()).unwrap()
+    let options = Options { seed: 3, checkpoints, log: None };
+    let (plan, data) = (Plan::epochs(executables, 4), &mut Toy::new(50, 0));
+    train(&plan, state, &Threads::new(2).unwrap(), &mut [data], &options, &mut ()).unwrap()
 }
 
 /// Runs in a process of its own, started by the test below.

@@ -5,6 +5,7 @@ mod common;
 mod container;
 mod files;
 mod kill;
+mod plans;
 mod quiet;
 mod run;
 mod threads;

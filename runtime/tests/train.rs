@@ -14,6 +14,10 @@ const VALIDATION: usize = 11;
 const EPOCHS: u64 = 3;
 const STEPS: u64 = EPOCHS * (TRAIN / BATCH) as u64;
 
+fn plan() -> Plan {
+    Plan::epochs(executables(), EPOCHS)
+}
+
 fn executables() -> Executables {
     let evaluation =
         Evaluation { full: eval_program::<BATCH>(), single: Some(eval_program::<1>()), formulas: None };
@@ -26,11 +30,12 @@ fn options(directory: Option<&Path>) -> Options {
         resume: true,
         ..CheckpointOptions::new(d)
     });
-    Options { epochs: EPOCHS, seed: 5, checkpoints, log: None }
+    Options { seed: 5, checkpoints, log: None }
 }
 
 fn run(state: &mut State, options: &Options, progress: &mut dyn Progress) -> Result<Outcome> {
-    train(&executables(), state, &Threads::serial(), &mut Toy::new(TRAIN, VALIDATION), options, progress)
+    let data = &mut Toy::new(TRAIN, VALIDATION);
+    train(&plan(), state, &Threads::serial(), &mut [data], options, progress)
 }
 
 /// The result of a run left alone.
@@ -195,7 +200,7 @@ fn threads_do_not_change_the_bits() {
         let mut state = fresh();
         let threads = Threads::new(count).unwrap();
         let mut data = Toy::new(TRAIN, VALIDATION);
-        let found = train(&executables(), &mut state, &threads, &mut data, &options(None), &mut ()).unwrap();
+        let found = train(&plan(), &mut state, &threads, &mut [&mut data], &options(None), &mut ()).unwrap();
         same(&found, &outcome);
         assert_eq!(bits(&state), expected);
     }
@@ -299,7 +304,8 @@ fn resuming_asks_for_the_same_run() {
 #[test]
 fn data_that_cannot_feed_the_entry_is_refused() {
     let go = |executables: &Executables, data: &mut Toy| {
-        train(executables, &mut fresh(), &Threads::serial(), data, &options(None), &mut ())
+        let plan = Plan::epochs(executables.clone(), EPOCHS);
+        train(&plan, &mut fresh(), &Threads::serial(), &mut [data], &options(None), &mut ())
             .unwrap_err()
             .to_string()
     };

@@ -1,7 +1,7 @@
 //! Checkpoints: a directory of full states, from which training goes on to the same bits.
 //!
-//! Each is `step-<n>.safetensors`: the whole state, and in the file's metadata the [`Cursor`], which says where in the
-//! data the run stood and what it depends on. Files appear whole or not at all (temporary file, fsync, rename, fsync of
+//! Each is `step-<n>.safetensors`: the whole state, and in the file's metadata the [`Cursor`], which says where in its
+//! plan and its data the run stood, and what it depends on. Files appear whole or not at all (temporary file, fsync, rename, fsync of
 //! the directory) and carry a checksum of all their bytes; older ones are removed only after a newer one is durable. One
 //! run at a time has the directory ([`Lock`]).
 
@@ -20,26 +20,22 @@ use crate::training::fingerprint::Fingerprint;
 /// The key in files of earlier versions, whose checksum was one of the tensors alone.
 const OLD_KEY: &str = "brolga.cursor";
 
-/// Where in the data a training run stands, and what it has summed up.
+/// Where in its plan a training run stands, and what it has summed up.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Cursor {
-    /// Epochs completed.
-    pub(crate) epoch: u64,
-    /// Batches done in the epoch that is not complete.
-    pub(crate) position: u64,
+    /// Phases completed.
+    pub(crate) phase: u64,
+    /// Epochs or updates done of the phase that is not complete; those of the last one stay.
+    pub(crate) done: u64,
     /// Steps done in all.
     pub(crate) step: u64,
-    /// What the metrics of these batches are made of ([`MetricSums`](crate::MetricSums)), as the bits of f64.
-    pub(crate) sums: Vec<u64>,
-    /// Metrics of the last completed epoch, as the bits of f64.
-    pub(crate) train: Vec<(String, u64)>,
-    /// Validation after the last completed epoch, as the bits of f64.
-    pub(crate) validation: Vec<(String, u64)>,
+    /// How far each trainee is.
+    pub(crate) ways: Vec<Way>,
     /// Epoch (from 1) and step with the first loss that was not finite.
     pub(crate) diverged: Option<(u64, u64)>,
     /// Seconds spent so far.
     pub(crate) seconds: f64,
-    /// Numerics version of the train executable.
+    /// Numerics version of the executables.
     pub(crate) numerics: u32,
     /// What the run depends on; one that goes on must agree.
     pub(crate) fingerprint: Fingerprint,
@@ -47,22 +43,80 @@ pub(crate) struct Cursor {
     pub(crate) begun: Option<String>,
 }
 
-impl Cursor {
-    /// As it stands in a checkpoint.
+/// A trainee's way through its data.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Way {
+    /// Epochs completed.
+    pub(crate) epoch: u64,
+    /// Batches done in the epoch that is not complete.
+    pub(crate) position: u64,
+    /// What the metrics of these batches are made of ([`MetricSums`](crate::MetricSums)), as the bits of f64.
+    pub(crate) sums: Vec<u64>,
+    /// Metrics of the last completed epoch, as the bits of f64.
+    pub(crate) train: Vec<(String, u64)>,
+    /// The last validation, as the bits of f64.
+    pub(crate) validation: Vec<(String, u64)>,
+    /// Whether that was behind its last update.
+    pub(crate) is_evaluated: bool,
+}
+
+impl Way {
+    /// The beginning, with so many sums.
+    pub(crate) fn new(sums: usize) -> Way {
+        Way { sums: vec![0f64.to_bits(); sums], is_evaluated: true, ..Way::default() }
+    }
+
     fn to_json(&self) -> String {
         let metrics =
             |all: &[(String, u64)]| listed(all, |(name, bits)| format!("[{},{bits}]", quoted(name)));
-        let diverged = self.diverged.map_or("null".to_owned(), |(epoch, step)| format!("[{epoch},{step}]"));
-        let begun = self.begun.as_deref().map_or("null".to_owned(), quoted);
         format!(
-            "{{\"epoch\":{},\"position\":{},\"step\":{},\"sums\":{},\"train\":{},\"validation\":{},\
-             \"diverged\":{diverged},\"seconds\":{:?},\"numerics\":{},\"fingerprint\":{},\"begun\":{begun}}}",
+            "{{\"epoch\":{},\"position\":{},\"sums\":{},\"train\":{},\"validation\":{},\"evaluated\":{}}}",
             self.epoch,
             self.position,
-            self.step,
             listed(&self.sums, u64::to_string),
             metrics(&self.train),
             metrics(&self.validation),
+            u64::from(self.is_evaluated),
+        )
+    }
+
+    fn from_json(reader: &mut Reader<'_>) -> json::Result<Way> {
+        let metrics =
+            |reader: &mut Reader<'_>| reader.all(|reader| reader.pair(Reader::text, Reader::number));
+        let [mut epoch, mut position, mut evaluated] = [None::<u64>; 3];
+        let (mut sums, mut train, mut validation) = (None, None, None);
+        reader.object(&mut |reader, field| match &*field {
+            "epoch" => once(&mut epoch, &field, reader.number()?),
+            "position" => once(&mut position, &field, reader.number()?),
+            "sums" => once(&mut sums, &field, reader.all(Reader::number)?),
+            "train" => once(&mut train, &field, metrics(reader)?),
+            "validation" => once(&mut validation, &field, metrics(reader)?),
+            "evaluated" => once(&mut evaluated, &field, reader.number()?),
+            _ => Err(format!("`{field}` is not known")),
+        })?;
+        Ok(Way {
+            epoch: needed(epoch, "epoch")?,
+            position: needed(position, "position")?,
+            sums: needed(sums, "sums")?,
+            train: needed(train, "train")?,
+            validation: needed(validation, "validation")?,
+            is_evaluated: needed(evaluated, "evaluated")? != 0,
+        })
+    }
+}
+
+impl Cursor {
+    /// As it stands in a checkpoint.
+    fn to_json(&self) -> String {
+        let diverged = self.diverged.map_or("null".to_owned(), |(epoch, step)| format!("[{epoch},{step}]"));
+        let begun = self.begun.as_deref().map_or("null".to_owned(), quoted);
+        format!(
+            "{{\"phase\":{},\"done\":{},\"step\":{},\"ways\":{},\
+             \"diverged\":{diverged},\"seconds\":{:?},\"numerics\":{},\"fingerprint\":{},\"begun\":{begun}}}",
+            self.phase,
+            self.done,
+            self.step,
+            listed(&self.ways, Way::to_json),
             self.seconds,
             self.numerics,
             self.fingerprint.to_json()
@@ -71,18 +125,14 @@ impl Cursor {
 
     /// Reads what is written so.
     fn from_json(reader: &mut Reader<'_>) -> json::Result<Cursor> {
-        let metrics =
-            |reader: &mut Reader<'_>| reader.all(|reader| reader.pair(Reader::text, Reader::number));
-        let [mut epoch, mut position, mut step] = [None; 3];
-        let (mut sums, mut train, mut validation, mut diverged) = (None, None, None, None);
+        let [mut phase, mut done, mut step] = [None; 3];
+        let (mut ways, mut diverged) = (None, None);
         let (mut seconds, mut numerics, mut fingerprint, mut begun) = (None, None, None, None);
         reader.object(&mut |reader, field| match &*field {
-            "epoch" => once(&mut epoch, &field, reader.number()?),
-            "position" => once(&mut position, &field, reader.number()?),
+            "phase" => once(&mut phase, &field, reader.number()?),
+            "done" => once(&mut done, &field, reader.number()?),
             "step" => once(&mut step, &field, reader.number()?),
-            "sums" => once(&mut sums, &field, reader.all(Reader::number)?),
-            "train" => once(&mut train, &field, metrics(reader)?),
-            "validation" => once(&mut validation, &field, metrics(reader)?),
+            "ways" => once(&mut ways, &field, reader.all(Way::from_json)?),
             "diverged" => {
                 let both = |reader: &mut Reader<'_>| reader.pair(Reader::number, Reader::number);
                 once(&mut diverged, &field, reader.option(both)?)
@@ -94,12 +144,10 @@ impl Cursor {
             _ => Err(format!("`{field}` is not known")),
         })?;
         Ok(Cursor {
-            epoch: needed(epoch, "epoch")?,
-            position: needed(position, "position")?,
+            phase: needed(phase, "phase")?,
+            done: needed(done, "done")?,
             step: needed(step, "step")?,
-            sums: needed(sums, "sums")?,
-            train: needed(train, "train")?,
-            validation: needed(validation, "validation")?,
+            ways: needed(ways, "ways")?,
             diverged: diverged.flatten(),
             seconds: needed(seconds, "seconds")?,
             numerics: needed(numerics, "numerics")?,
@@ -263,7 +311,7 @@ fn open(path: &Path, step: u64) -> Result<Found> {
         ));
     }
     let text = file.sealed(CHECKPOINT)?.ok_or_else(|| wrong("it is a state file without a cursor".into()))?;
-    if text.starts_with('(') {
+    if text.starts_with('(') || text.starts_with("{\"epoch\"") {
         let way_out = "it can be loaded as weights (--weights) into a run of its own";
         return Err(wrong(format!(
             "it is from an earlier version, which wrote its cursor in another way; {way_out}"

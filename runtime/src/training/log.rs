@@ -22,21 +22,31 @@ pub(crate) struct Log {
     pending: String,
     /// Rows that were given up.
     lost: u64,
+    /// Columns of metrics.
+    train: usize,
     validation: usize,
 }
 
 /// Where a run that goes on stands: rows after this are dropped, since they will be written again.
 #[derive(Clone, Copy)]
 pub(crate) struct Position {
-    /// Epochs completed.
-    pub(crate) epoch: u64,
+    /// Epochs completed, of all trainees.
+    pub(crate) epochs: u64,
     /// Steps done.
     pub(crate) step: u64,
+}
+
+/// Where a trainee's metrics begin among the columns of both kinds.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Place {
+    pub(crate) train: usize,
+    pub(crate) validation: usize,
 }
 
 /// A row: a step's or an epoch's, which counts from 1, with the values of the metrics.
 struct Row<'a> {
     kind: &'a str,
+    place: Place,
     epoch: u64,
     step: u64,
     train: &'a [f64],
@@ -73,7 +83,8 @@ impl Log {
                 return Err(Error::new(ErrorKind::Option, message));
             }
             let columns = train.len() + validation.len() + 4;
-            for line in lines.filter(|line| stays(line, columns, at)) {
+            let mut epochs = 0;
+            for line in lines.filter(|line| stays(line, columns, at, &mut epochs)) {
                 text.push_str(line.strip_suffix('\n').unwrap_or(line));
                 text.push('\n');
             }
@@ -86,25 +97,34 @@ impl Log {
             file,
             pending: String::new(),
             lost: 0,
+            train: train.len(),
             validation: validation.len(),
         })
     }
 
     /// Writes the row of a step; `epoch` counts from 1.
-    pub(crate) fn step(&mut self, epoch: u64, step: u64, metrics: &[f64], seconds: f64) -> Result<()> {
-        self.row(&Row { kind: "step", epoch, step, train: metrics, validation: &[], seconds })
+    pub(crate) fn step(
+        &mut self,
+        place: Place,
+        epoch: u64,
+        step: u64,
+        metrics: &[f64],
+        seconds: f64,
+    ) -> Result<()> {
+        self.row(&Row { kind: "step", place, epoch, step, train: metrics, validation: &[], seconds })
     }
 
     /// Writes the row of an epoch; `epoch` counts from 1.
     pub(crate) fn epoch(
         &mut self,
+        place: Place,
         epoch: u64,
         step: u64,
         train: &[f64],
         validation: &[f64],
         seconds: f64,
     ) -> Result<()> {
-        self.row(&Row { kind: "epoch", epoch, step, train, validation, seconds })
+        self.row(&Row { kind: "epoch", place, epoch, step, train, validation, seconds })
     }
 
     /// Makes all rows durable.
@@ -147,22 +167,27 @@ impl Log {
             self.lost += 1;
             return self.write();
         }
-        let Row { kind, epoch, step, train, validation, seconds } = *row;
+        let Row { kind, place, epoch, step, train, validation, seconds } = *row;
         let line = &mut self.pending;
         // Writing to a string cannot fail.
         let _ = write!(line, "{kind},{epoch},{step}");
-        for value in train.iter().chain(validation) {
-            let _ = write!(line, ",{value}");
+        for (values, at, columns) in
+            [(train, place.train, self.train), (validation, place.validation, self.validation)]
+        {
+            line.extend(std::iter::repeat_n(',', at));
+            for value in values {
+                let _ = write!(line, ",{value}");
+            }
+            line.extend(std::iter::repeat_n(',', columns - at - values.len()));
         }
-        line.extend(std::iter::repeat_n(',', self.validation - validation.len()));
         let _ = writeln!(line, ",{seconds:.3}");
         self.write()
     }
 }
 
 /// Whether a line stays when a run goes on. Rows behind the point from which it does are written again, and one that a kill cut
-/// short has no newline and too few cells. What is no row of a run is somebody's, and stays.
-fn stays(line: &str, columns: usize, at: Position) -> bool {
+/// short has no newline and too few cells. What is no row of a run is somebody's, and stays. `epochs` counts the rows of epochs.
+fn stays(line: &str, columns: usize, at: Position, epochs: &mut u64) -> bool {
     let mut cells = line.split(',');
     let kind = cells.next().unwrap_or_default();
     let mut number = || cells.next().and_then(|c| c.parse::<u64>().ok());
@@ -170,7 +195,10 @@ fn stays(line: &str, columns: usize, at: Position) -> bool {
     match (kind, number(), number()) {
         ("step" | "epoch", ..) if cut => false,
         ("step", Some(_), Some(step)) => step <= at.step,
-        ("epoch", Some(epoch), Some(_)) => epoch <= at.epoch,
+        ("epoch", Some(_), Some(_)) => {
+            *epochs += 1;
+            *epochs <= at.epochs
+        }
         _ if cut => !["step", "epoch"].iter().any(|kind| kind.starts_with(line)),
         _ => true,
     }
@@ -196,7 +224,7 @@ mod tests {
         let head = "kind,epoch,step,train_loss,validation_loss,seconds\n";
         let taken_up = |rows: &str| {
             std::fs::write(&path, format!("{head}{rows}")).unwrap();
-            let position = Position { epoch: 1, step: 2 };
+            let position = Position { epochs: 1, step: 2 };
             Log::open(&path, &["loss".into()], &["loss".into()], Some(position)).unwrap();
             std::fs::read_to_string(&path).unwrap().strip_prefix(head).unwrap().to_owned()
         };
@@ -230,15 +258,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log.csv");
         let mut log = Log::open(&path, &["loss".into()], &[], None).unwrap();
-        log.step(1, 1, &[0.5], 0.0).unwrap();
+        log.step(Place::default(), 1, 1, &[0.5], 0.0).unwrap();
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
         let disk = std::mem::replace(&mut log.file, full);
         for step in 2..4 {
-            assert!(log.step(1, step, &[0.25], 0.0).unwrap_err().to_string().contains("No space left"));
+            assert!(
+                log.step(Place::default(), 1, step, &[0.25], 0.0)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("No space left")
+            );
         }
         assert!(log.sync().is_err());
         log.file = disk;
-        log.epoch(1, 3, &[0.25], &[], 0.0).unwrap();
+        log.epoch(Place::default(), 1, 3, &[0.25], &[], 0.0).unwrap();
         log.sync().unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let rows: Vec<&str> = text.lines().skip(1).map(|l| l.split(',').nth(2).unwrap()).collect();

@@ -22,8 +22,6 @@ pub struct Executables {
 /// How to train.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Epochs in all, those before a resumption included.
-    pub epochs: u64,
     /// Seed of the order of the data and of its augmentation. (Random numbers of the model itself depend on
     /// the state's `seed`.)
     pub seed: u64,

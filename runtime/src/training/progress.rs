@@ -27,7 +27,8 @@ pub trait Progress {
         Flow::Continue
     }
 
-    /// After each epoch and its validation, before its checkpoint is written.
+    /// After each epoch and its validation, before its checkpoint is written. Of what is counted in updates there is one, at the
+    /// end of the plan.
     fn epoch(&mut self, _epoch: &Epoch<'_>) -> Flow {
         Flow::Continue
     }
@@ -45,13 +46,15 @@ impl Progress for () {}
 /// What is going to happen.
 #[derive(Clone, Copy, Debug)]
 pub struct Outlook<'a> {
-    /// Epochs in all.
-    pub epochs: u64,
-    /// Updates per epoch.
+    /// Epochs in all, where the plan is one phase that counts them.
+    pub epochs: Option<u64>,
+    /// Updates in all.
+    pub updates: u64,
+    /// Updates per epoch; 0 where there are several phases.
     pub batches: u64,
-    /// Samples per update.
+    /// Samples per update; 0 where there are several phases.
     pub batch: usize,
-    /// Runs of a validation, over batches and single samples; 0 without one.
+    /// Runs of a validation, over batches and single samples, of all trainees; 0 without one.
     pub validation_runs: usize,
     /// Names of the metrics.
     pub metrics: &'a [String],
@@ -64,7 +67,9 @@ pub struct Outlook<'a> {
 /// An update that is done.
 #[derive(Clone, Copy, Debug)]
 pub struct Update<'a> {
-    /// The epoch, from 1.
+    /// What is trained.
+    pub trainee: &'a str,
+    /// Its epoch, from 1.
     pub epoch: u64,
     /// Updates done in this epoch, this one included.
     pub position: u64,
@@ -79,7 +84,9 @@ pub struct Update<'a> {
 /// An epoch that is done.
 #[derive(Clone, Copy, Debug)]
 pub struct Epoch<'a> {
-    /// The epoch, from 1.
+    /// What is trained.
+    pub trainee: &'a str,
+    /// Its epoch, from 1.
     pub epoch: u64,
     /// Updates done in all.
     pub step: u64,

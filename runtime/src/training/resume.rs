@@ -8,27 +8,41 @@ use crate::order::sorted;
 use crate::run::record::DataRecord;
 use crate::run::state::State;
 use crate::shown::Shown;
-use crate::training::checkpoint::{Checkpoints, Cursor, Found};
+use crate::training::checkpoint::{Checkpoints, Cursor, Found, Way};
 use crate::training::data::{Batches, Split};
 use crate::training::fingerprint::Fingerprint;
 use crate::training::options::CheckpointOptions;
+use crate::training::plan::Plan;
 use crate::training::progress::Progress;
+use crate::training::trainee::Bound;
 
-/// What the order of the data depends on, and then what the caller says.
+/// What decides the order of a trainee's data.
+const ORDER: [&str; 2] = ["batch", "training samples"];
+
+/// What the order of the data depends on, and then what the caller says. Of several trainees each has its own, under its name.
 pub(crate) fn fingerprint(
     options: &CheckpointOptions,
     seed: u64,
-    batch: usize,
-    data: &dyn Batches,
+    plan: &Plan,
+    trainees: &[Bound],
+    data: &[&mut dyn Batches],
 ) -> Fingerprint {
     let mut fingerprint = options.fingerprint.clone();
-    let own = [
-        ("seed", Some(seed.to_string())),
-        ("batch", Some(batch.to_string())),
-        ("training samples", Some(data.len(Split::Train).to_string())),
-        ("checksum of the data set", data.checksum()),
-    ];
-    let own = own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let mut own = vec![("seed".to_owned(), seed.to_string())];
+    for (trainee, bound) in plan.trainees.iter().zip(trainees) {
+        let set = &data[bound.data];
+        let [batch, samples] = ORDER;
+        let all = [
+            (batch, Some(bound.batch().to_string())),
+            (samples, Some(set.len(Split::Train).to_string())),
+            ("checksum of the data set", set.checksum()),
+        ];
+        let name = |name: &str| match plan.trainees.len() {
+            1 => name.to_owned(),
+            _ => format!("{name} of `{}`", trainee.name),
+        };
+        own.extend(all.into_iter().filter_map(|(of, value)| Some((name(of), value?))));
+    }
     fingerprint.decides.splice(0..0, own);
     fingerprint
 }
@@ -46,7 +60,7 @@ pub(crate) fn resume(
     directory: &Checkpoints,
     options: &CheckpointOptions,
     cursor: &mut Cursor,
-    batches: u64,
+    batches: &[u64],
     state: &mut State,
     progress: &mut dyn Progress,
 ) -> Result<Option<PathBuf>> {
@@ -76,11 +90,17 @@ pub(crate) fn resume(
     }
     let fresh = std::mem::replace(cursor, found.cursor);
     if !comparable || !same_data(&fresh.fingerprint, &cursor.fingerprint) {
-        if cursor.position > 0 {
+        if cursor.ways.iter().any(|way| way.position > 0) {
             progress.notice("the data comes in another order: the epoch begins anew");
         }
-        cursor.position = 0;
-        cursor.sums = fresh.sums;
+        // Another number of trainees is another plan, which begins anew, too.
+        if cursor.ways.len() != fresh.ways.len() {
+            (cursor.phase, cursor.done) = (0, 0);
+            cursor.ways.resize_with(fresh.ways.len(), || Way::new(0));
+        }
+        for (way, fresh) in cursor.ways.iter_mut().zip(fresh.ways) {
+            (way.position, way.sums) = (0, fresh.sums);
+        }
     }
     cursor.numerics = fresh.numerics;
     cursor.fingerprint = fresh.fingerprint;
@@ -96,7 +116,7 @@ fn compare(
     found: &Found,
     cursor: &Cursor,
     options: &CheckpointOptions,
-    batches: u64,
+    batches: &[u64],
     progress: &mut dyn Progress,
 ) -> Result<bool> {
     let (there, anyway) = (&found.cursor, options.anyway);
@@ -119,9 +139,12 @@ fn compare(
     if !differences.is_empty() {
         progress.notice(&format!("`{}` was written by another run:\n  {differences}", found.path.shown()));
     }
-    let comparable = there.sums.len() == cursor.sums.len() && there.position <= batches;
+    let sums = |ways: &[Way]| ways.iter().map(|way| way.sums.len()).collect::<Vec<_>>();
+    let (found_sums, own_sums) = (sums(&there.ways), sums(&cursor.ways));
+    let fits = there.ways.iter().zip(batches).all(|(way, batches)| way.position <= *batches);
+    let comparable = found_sums == own_sums && fits;
     if !comparable && !anyway {
-        let (sums, expected) = (there.sums.len(), cursor.sums.len());
+        let [sums, expected] = [found_sums, own_sums].map(|sums| sums.iter().sum::<usize>());
         let message = format!(
             "`{}` was written by another model, or with other metrics: it has {sums} sums of them, this one has {expected}",
             found.path.shown()
@@ -133,6 +156,8 @@ fn compare(
 
 /// Whether the order of the data is the same.
 fn same_data(a: &Fingerprint, b: &Fingerprint) -> bool {
-    let of = |f: &Fingerprint, name: &str| f.decides.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
-    ["seed", "batch", "training samples"].iter().all(|name| of(a, name) == of(b, name))
+    let is_order = |name: &str| name == "seed" || ORDER.iter().any(|order| name.starts_with(order));
+    let of =
+        |f: &Fingerprint| f.decides.iter().filter(|(name, _)| is_order(name)).cloned().collect::<Vec<_>>();
+    of(a) == of(b)
 }

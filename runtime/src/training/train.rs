@@ -3,36 +3,38 @@
 use std::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::random::permutation;
 use crate::run::state::State;
 use crate::run::threads::Threads;
-use crate::shown::{Shown, counted};
-use crate::training::checkpoint::{Checkpoints, Cursor};
-use crate::training::data::{Batches, Request, Split, indices};
-use crate::training::diverged::{Diverged, watched};
-use crate::training::evaluate::{Evaluator, Ran};
-use crate::training::feed::{Feed, NotFinite};
-use crate::training::log::{Log, Position};
-use crate::training::metrics::{MetricSums, Metrics};
-use crate::training::options::{CheckpointOptions, Executables, LogOptions, Options};
+use crate::shown::Shown;
+use crate::training::checkpoint::{Checkpoints, Cursor, Way};
+use crate::training::data::Batches;
+use crate::training::diverged::Diverged;
+use crate::training::log::{Log, Place, Position};
+use crate::training::metrics::Metrics;
+use crate::training::options::{CheckpointOptions, LogOptions, Options};
+use crate::training::plan::{Length, Plan};
 use crate::training::progress::{Epoch, Flow, Outlook, Progress, Update};
-use crate::training::ranges;
 use crate::training::resume::{beginning, fingerprint, resume};
+use crate::training::trainee::Bound;
+
+/// After so many seconds a checkpoint is due at the end of an epoch that no evaluation follows.
+const CHECKPOINT_SECONDS: u64 = 30;
 
 /// What came out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    /// Epochs completed, those before a resumption included.
+    /// Epochs completed, those before a resumption included; of all trainees together.
     pub epochs: u64,
     /// Steps done, those before a resumption included.
     pub steps: u64,
-    /// Training metrics of the last completed epoch.
+    /// Training metrics of the last completed epoch, or of what was done of the first one. Where there are several trainees, their
+    /// names stand before those of the metrics: `critic.loss`.
     pub train: Metrics,
-    /// Validation metrics of the last completed epoch.
+    /// Metrics of the last validation, named so as well.
     pub validation: Metrics,
     /// Seconds spent, those before a resumption included.
     pub seconds: f64,
-    /// Whether [`Progress`] stopped it before the last epoch was complete.
+    /// Whether [`Progress`] stopped it before the end of its plan.
     pub stopped: bool,
     /// What went wrong beside it.
     pub failures: Failures,
@@ -51,296 +53,358 @@ pub struct Failures {
     pub log: Option<String>,
 }
 
-/// Trains: for each epoch, every training sample once in an order drawn from (seed, epoch), without the last
-/// partial batch; then validation; then a checkpoint.
+/// Trains, phase by phase. An epoch is every training sample once, in an order drawn from (seed, epoch), without the last
+/// partial batch. Behind each epoch of a phase that counts them comes a validation, then a checkpoint; what a phase of updates
+/// has trained is validated at the end of the plan. `data` are the data sets that trainees read.
 ///
 /// A run that is stopped or killed at any moment, and resumed from its checkpoints as often as needed, ends with the
 /// same bits as one that was left alone. After an error the state is that of the last step that was done. Checkpoints and
 /// rows of the log that cannot be written, once training has begun, are no errors: [`Progress::notice`] hears of the first,
 /// they are tried again, and [`Outcome::failures`] tells what is missing in the end. An index of the data that is outside of its
 /// range is an error before the first step.
+///
+/// # Errors
+/// A plan that names what is not there; data that cannot feed its trainees; a checkpoint of another run; what running gives.
 pub fn train(
-    executables: &Executables,
+    plan: &Plan,
     state: &mut State,
     threads: &Threads,
-    data: &mut dyn Batches,
+    data: &mut [&mut dyn Batches],
     options: &Options,
     progress: &mut dyn Progress,
 ) -> Result<Outcome> {
-    let mut run = Run::begin(executables, state, threads, data, options, progress)?;
-    let mut stopped = false;
-    while !stopped && run.cursor.epoch < options.epochs {
-        stopped = run.epoch(state, data, progress)? == Flow::Stop;
-    }
-    let stopped = stopped && run.cursor.epoch < options.epochs;
+    let mut run = Run::begin(plan, state, threads, data, options, progress)?;
+    let ended = run.phases(state, data, progress)?;
     let seconds = run.seconds();
     run.sync_log(progress);
     let diverged = run.diverged(state);
-    let failures = run.failures;
-    let Cursor { epoch, step, train, validation, .. } = run.cursor;
-    let (train, validation) = (from_bits(train), from_bits(validation));
-    Ok(Outcome { epochs: epoch, steps: step, train, validation, seconds, stopped, failures, diverged })
+    let epochs = run.cursor.ways.iter().map(|way| way.epoch).sum();
+    let (train, validation) = (run.named(|way| &way.train), run.named(|way| &way.validation));
+    let (steps, failures) = (run.cursor.step, run.failures);
+    Ok(Outcome { epochs, steps, train, validation, seconds, stopped: !ended, failures, diverged })
 }
 
 /// A run under way.
 struct Run<'a> {
+    plan: &'a Plan,
     options: &'a Options,
-    feed: Feed,
-    evaluator: Option<Evaluator>,
+    trainees: Vec<Bound>,
     checkpoints: Option<Checkpoints>,
     log: Option<Log>,
     cursor: Cursor,
-    names: Vec<String>,
-    /// Values of the metrics of the last step.
-    metrics: Vec<f64>,
-    /// What this epoch's metrics are made of.
-    sums: MetricSums,
-    /// Metrics that are numbers as long as training goes well.
-    watched: Vec<usize>,
-    /// Whether the user has heard that one is not.
+    /// Whether the user has heard that a metric is no number.
     warned: bool,
-    /// What was found in the training data that is no number.
-    not_finite: Option<NotFinite>,
-    /// Whether the user has heard of what was found in the validation data.
-    told: bool,
-    /// The epoch in which the training data is looked at: the first one of this process.
-    looks: u64,
-    order: Vec<usize>,
-    /// Batches per epoch.
-    batches: u64,
     started: Instant,
     seconds_before: f64,
     last_checkpoint: Instant,
     failures: Failures,
 }
 
-/// What goes over the data, epoch by epoch.
-struct Bound {
-    feed: Feed,
-    /// If there is anything to validate with, and on.
-    evaluator: Option<Evaluator>,
-    /// The training samples, not yet in the order of an epoch.
-    order: Vec<usize>,
-    /// Batches per epoch.
-    batches: u64,
-}
-
-impl Bound {
-    /// The executables, bound to data whose indices are in their ranges.
-    fn bind(
-        executables: &Executables,
-        state: &State,
-        threads: &Threads,
-        data: &mut dyn Batches,
-        seed: u64,
-    ) -> Result<Bound> {
-        let feed = Feed::bind(&executables.train, state, threads, data)?;
-        let samples = data.len(Split::Train);
-        let batches = whole_batches(samples, feed.batch())?;
-        let order = indices(samples)?;
-        let evaluator = match &executables.evaluation {
-            Some(e) if !data.is_empty(Split::Validation) => {
-                Some(Evaluator::bind(e, state, threads, data, Split::Validation)?)
-            }
-            _ => None,
-        };
-        ranges::check(data, Split::Train, seed, executables.train.manifest())?;
-        if let Some(evaluator) = &evaluator {
-            ranges::check(data, Split::Validation, seed, evaluator.manifest())?;
-        }
-        Ok(Bound { feed, evaluator, order, batches })
-    }
-}
-
 impl<'a> Run<'a> {
     fn begin(
-        executables: &Executables,
+        plan: &'a Plan,
         state: &mut State,
         threads: &Threads,
-        data: &mut dyn Batches,
+        data: &mut [&mut dyn Batches],
         options: &'a Options,
         progress: &mut dyn Progress,
     ) -> Result<Run<'a>> {
-        let bound = Bound::bind(executables, state, threads, data, options.seed)?;
-        let Bound { feed, evaluator, order, batches } = bound;
-        let manifest = executables.train.manifest();
-        let mut sums = MetricSums::bind(manifest, executables.formulas.as_ref(), state, threads)?;
-        let names = sums.names().to_vec();
-        let mut cursor = Cursor {
-            numerics: manifest.numerics,
-            sums: vec![0f64.to_bits(); sums.sums().len()],
-            ..Cursor::default()
-        };
+        let mut trainees = bound(plan, state, threads, data, options.seed)?;
+        let numerics = plan.trainees.first().map_or(0, |first| first.executables.train.manifest().numerics);
+        let ways = trainees.iter().map(|bound| Way::new(bound.sums.sums().len())).collect();
+        let mut cursor = Cursor { numerics, ways, ..Cursor::default() };
+        let batches: Vec<u64> = trainees.iter().map(|bound| bound.batches).collect();
         let (mut resumed, mut checkpoints) = (None, None);
         if let Some(c) = &options.checkpoints {
-            cursor.fingerprint = fingerprint(c, options.seed, feed.batch(), data);
+            cursor.fingerprint = fingerprint(c, options.seed, plan, &trainees, data);
             cursor.begun = Some(beginning(state));
             let directory = checkpoints.insert(opened(c, progress)?);
-            resumed = resume(directory, c, &mut cursor, batches, state, progress)?;
+            resumed = resume(directory, c, &mut cursor, &batches, state, progress)?;
         }
-        let position = resumed.as_ref().map(|_| Position { epoch: cursor.epoch, step: cursor.step });
-        let log = log(options, &names, evaluator.as_ref(), position)?;
-        sums.restore(&cursor.sums);
-        progress.start(&Outlook {
-            epochs: options.epochs,
-            batches,
-            batch: feed.batch(),
-            validation_runs: evaluator.as_ref().map_or(0, Evaluator::runs),
-            metrics: &names,
-            resumed: resumed.as_deref(),
-            step: cursor.step,
-        });
-        Ok(Run {
+        for (bound, way) in trainees.iter_mut().zip(&cursor.ways) {
+            bound.sums.restore(&way.sums);
+            bound.looks = way.epoch;
+        }
+        let epochs = cursor.ways.iter().map(|way| way.epoch).sum();
+        let position = resumed.as_ref().map(|_| Position { epochs, step: cursor.step });
+        let mut run = Run {
+            plan,
             options,
-            evaluator,
+            trainees,
             checkpoints,
-            log,
-            metrics: vec![0.0; names.len()],
-            watched: watched(&names, sums.is_mean()),
-            sums,
-            names,
+            log: None,
             warned: false,
-            not_finite: None,
-            told: false,
-            looks: cursor.epoch,
-            order,
-            batches,
             started: Instant::now(),
             seconds_before: cursor.seconds,
             last_checkpoint: Instant::now(),
             failures: Failures::default(),
-            feed,
             cursor,
-        })
+        };
+        run.log = run.logged(position)?;
+        run.tell(&batches, resumed.as_deref(), progress);
+        Ok(run)
     }
 
-    /// One epoch, or what is left of it.
-    fn epoch(
+    /// Tells what is going to happen.
+    fn tell(&self, batches: &[u64], resumed: Option<&std::path::Path>, progress: &mut dyn Progress) {
+        let names: Vec<String> = self.columns(|bound| bound.names.clone());
+        let only = match self.plan.phases[..] {
+            [phase] => Some(phase),
+            _ => None,
+        };
+        progress.start(&Outlook {
+            epochs: match only.map(|phase| phase.length) {
+                Some(Length::Epochs(epochs)) => Some(epochs),
+                _ => None,
+            },
+            updates: self.plan.updates(batches),
+            batches: only.map_or(0, |phase| batches[phase.trainee]),
+            batch: only.map_or(0, |phase| self.trainees[phase.trainee].batch()),
+            validation_runs: self.trainees.iter().map(Bound::validation_runs).sum(),
+            metrics: &names,
+            resumed,
+            step: self.cursor.step,
+        });
+    }
+
+    /// All phases that are left, and then the evaluation of what has been trained since the last one. Whether it came to its end.
+    fn phases(
         &mut self,
         state: &mut State,
-        data: &mut dyn Batches,
+        data: &mut [&mut dyn Batches],
+        progress: &mut dyn Progress,
+    ) -> Result<bool> {
+        while let Some(phase) = self.plan.phases.get(self.cursor.phase as usize) {
+            if self.phase(phase.trainee, phase.length, state, data, progress)? == Flow::Stop {
+                return Ok(self.is_done());
+            }
+            if self.cursor.phase as usize + 1 == self.plan.phases.len() {
+                // A run with more epochs goes on from here.
+                break;
+            }
+            (self.cursor.phase, self.cursor.done) = (self.cursor.phase + 1, 0);
+        }
+        let left: Vec<usize> =
+            (0..self.trainees.len()).filter(|&at| !self.cursor.ways[at].is_evaluated).collect();
+        let mut ended = true;
+        for &at in &left {
+            ended = ended && self.evaluated(at, state, data, progress)?.is_some();
+        }
+        if !left.is_empty() {
+            self.checkpoint(state, progress);
+        }
+        Ok(ended)
+    }
+
+    /// Whether nothing is left to do.
+    fn is_done(&self) -> bool {
+        let Some(phase) = self.plan.phases.get(self.cursor.phase as usize) else { return true };
+        let done = match phase.length {
+            Length::Epochs(all) | Length::Updates(all) => self.cursor.done >= all,
+        };
+        let is_last = self.cursor.phase as usize + 1 == self.plan.phases.len();
+        done && is_last && self.cursor.ways.iter().all(|way| way.is_evaluated)
+    }
+
+    /// One phase, or what is left of it.
+    fn phase(
+        &mut self,
+        at: usize,
+        length: Length,
+        state: &mut State,
+        data: &mut [&mut dyn Batches],
         progress: &mut dyn Progress,
     ) -> Result<Flow> {
-        permutation(self.options.seed, self.cursor.epoch, &mut self.order);
-        while self.cursor.position < self.batches {
-            self.step(state, data, progress)?;
-            self.log_step(progress);
-            self.warn(progress);
-            let flow = progress.update(&Update {
-                epoch: self.cursor.epoch + 1,
-                position: self.cursor.position,
-                step: self.cursor.step,
-                names: &self.names,
-                metrics: &self.metrics,
-            });
-            if flow == Flow::Stop {
+        loop {
+            let is_whole = self.cursor.ways[at].position == self.trainees[at].batches;
+            let (flow, is_due) = match length {
+                // An epoch comes to its end behind its evaluation.
+                Length::Epochs(_) if is_whole => (self.epoch(at, state, data, progress)?, false),
+                Length::Updates(_) if is_whole => {
+                    let flow = self.end_epoch(at, Metrics::new(), state, None)?;
+                    (flow, self.last_checkpoint.elapsed().as_secs() >= CHECKPOINT_SECONDS)
+                }
+                Length::Epochs(all) | Length::Updates(all) if self.cursor.done >= all => {
+                    return Ok(Flow::Continue);
+                }
+                _ => {
+                    self.cursor.done += u64::from(matches!(length, Length::Updates(_)));
+                    let flow = self.update(at, state, data, progress)?;
+                    // The last step's is left to the end of the epoch.
+                    let ends = self.cursor.ways[at].position == self.trainees[at].batches;
+                    (flow, !ends && self.checkpoint_is_due())
+                }
+            };
+            if flow == Flow::Stop || is_due {
                 self.checkpoint(state, progress);
+            }
+            if flow == Flow::Stop {
                 return Ok(Flow::Stop);
             }
-            // The last step's is left to the end of the epoch.
-            if self.cursor.position < self.batches && self.checkpoint_is_due() {
-                self.checkpoint(state, progress);
-            }
         }
+    }
 
-        let Some(validation) = self.validate(state, data, progress)? else {
+    /// One update.
+    fn update(
+        &mut self,
+        at: usize,
+        state: &mut State,
+        data: &mut [&mut dyn Batches],
+        progress: &mut dyn Progress,
+    ) -> Result<Flow> {
+        let (bound, way) = (&mut self.trainees[at], &mut self.cursor.ways[at]);
+        let seed = self.options.seed;
+        bound.update(way, state, &mut *data[bound.data], seed, progress)?;
+        self.cursor.step += 1;
+        self.log_step(at, progress);
+        self.warn(at, progress);
+        let (bound, way) = (&self.trainees[at], &self.cursor.ways[at]);
+        Ok(progress.update(&Update {
+            trainee: &self.plan.trainees[at].name,
+            epoch: way.epoch + 1,
+            position: way.position,
+            step: self.cursor.step,
+            names: &bound.names,
+            metrics: &bound.metrics,
+        }))
+    }
+
+    /// The end of an epoch that is whole: its evaluation, what is told of it, and a checkpoint, which a stop leaves to the caller.
+    fn epoch(
+        &mut self,
+        at: usize,
+        state: &mut State,
+        data: &mut [&mut dyn Batches],
+        progress: &mut dyn Progress,
+    ) -> Result<Flow> {
+        let Some(flow) = self.evaluated(at, state, data, progress)? else { return Ok(Flow::Stop) };
+        self.cursor.done += 1;
+        if flow == Flow::Continue {
             self.checkpoint(state, progress);
-            return Ok(Flow::Stop);
-        };
-        let train = self.sums.metrics(state)?;
-        let seconds = self.seconds();
-        self.cursor.epoch += 1;
-        self.cursor.position = 0;
-        self.sums.clear();
-        let (epoch, step) = (self.cursor.epoch, self.cursor.step);
-        if let Some(log) = &mut self.log {
-            let values = |m: &Metrics| m.iter().map(|(_, v)| *v).collect::<Vec<_>>();
-            let logged = log.epoch(epoch, step, &values(&train), &values(&validation), seconds);
-            self.failures.logged(logged, progress);
         }
-        let flow = progress.epoch(&Epoch { epoch, step, train: &train, validation: &validation, seconds });
-        self.cursor.train = to_bits(&train);
-        self.cursor.validation = to_bits(&validation);
-        self.checkpoint(state, progress);
         Ok(flow)
     }
 
-    /// The metrics of the validation samples, or nothing where the user stops.
-    fn validate(
+    /// Evaluates a trainee, and tells of what it has done of its epoch, which ends if it is whole; nothing where the user stops
+    /// meanwhile.
+    fn evaluated(
         &mut self,
+        at: usize,
         state: &mut State,
-        data: &mut dyn Batches,
+        data: &mut [&mut dyn Batches],
         progress: &mut dyn Progress,
-    ) -> Result<Option<Metrics>> {
-        let Some(evaluator) = &mut self.evaluator else { return Ok(Some(Metrics::new())) };
-        let mut each = |ran: &Ran<'_>| progress.validation(ran.done, ran.runs);
-        let metrics = evaluator.run(state, data, self.options.seed, &mut each)?;
-        if let (false, Some(found)) = (self.told, evaluator.not_finite()) {
-            self.told = true;
-            progress.notice(&found.to_string());
-        }
-        Ok(metrics)
-    }
-
-    /// One batch: fill, run, sum up.
-    fn step(&mut self, state: &mut State, data: &mut dyn Batches, progress: &mut dyn Progress) -> Result<()> {
-        let batch = self.feed.batch();
-        let from = self.cursor.position as usize * batch;
-        let request = Request {
-            split: Split::Train,
-            indices: &self.order[from..from + batch],
-            seed: self.options.seed,
-            epoch: self.cursor.epoch,
+    ) -> Result<Option<Flow>> {
+        let bound = &mut self.trainees[at];
+        let set = &mut *data[bound.data];
+        let Some(validation) = bound.evaluate(state, set, self.options.seed, progress)? else {
+            return Ok(None);
         };
-        self.feed.fill(data, &request)?;
-        let look = self.cursor.epoch == self.looks && self.not_finite.is_none();
-        let found = if look { self.feed.not_finite(data, &request) } else { None };
-        // The model may know what to do with it; if not, the state stays as it is.
-        let before = found.as_ref().map(|_| state.try_clone()).transpose()?;
-        self.feed.run(state)?;
-        self.sums.add(self.feed.outputs(), batch)?;
-        self.sums.write_last(state, &mut self.metrics)?;
-        self.cursor.position += 1;
-        self.cursor.step += 1;
-        if let Some(found) = found {
-            if let Some(at) = self.broken() {
-                if let Some(before) = before {
-                    *state = before;
-                }
-                return Err(found.error(&format!("`{}` is {}", self.names[at], self.metrics[at])));
-            }
-            progress.notice(&found.to_string());
-            self.not_finite = Some(found);
-        }
-        Ok(())
+        self.end_epoch(at, validation, state, Some(progress)).map(Some)
     }
 
-    /// The first watched metric of the last step that is not finite.
-    fn broken(&self) -> Option<usize> {
-        self.watched.iter().copied().find(|at| !self.metrics[*at].is_finite())
+    /// Takes down the metrics of an epoch, or of what was done of it, and begins the next one where it is whole. With somebody to
+    /// tell, there was a validation.
+    fn end_epoch(
+        &mut self,
+        at: usize,
+        validation: Metrics,
+        state: &mut State,
+        progress: Option<&mut dyn Progress>,
+    ) -> Result<Flow> {
+        let seconds = self.seconds();
+        let (bound, way) = (&mut self.trainees[at], &mut self.cursor.ways[at]);
+        if way.position > 0 {
+            way.train = to_bits(&bound.sums.metrics(state)?);
+        }
+        let number = way.epoch + u64::from(way.position > 0);
+        if way.position == bound.batches {
+            (way.epoch, way.position) = (way.epoch + 1, 0);
+            bound.sums.clear();
+        }
+        if progress.is_some() {
+            way.validation = to_bits(&validation);
+            way.is_evaluated = true;
+        }
+        let (train, step) = (from_bits(&way.train), self.cursor.step);
+        let mut silent = ();
+        let told = progress.is_some();
+        let progress = progress.unwrap_or(&mut silent);
+        if self.log.is_some() {
+            let values = |m: &Metrics| m.iter().map(|(_, v)| *v).collect::<Vec<_>>();
+            let (train, validation) = (values(&train), values(&validation));
+            let place = self.place(at);
+            if let Some(log) = &mut self.log {
+                let logged = log.epoch(place, number, step, &train, &validation, seconds);
+                self.failures.logged(logged, progress);
+            }
+        }
+        let trainee = &*self.plan.trainees[at].name;
+        let (train, validation) = (&train, &validation);
+        match told {
+            true => Ok(progress.epoch(&Epoch { trainee, epoch: number, step, train, validation, seconds })),
+            false => Ok(Flow::Continue),
+        }
     }
 
     /// What is no number behind the last step.
     fn diverged(&self, state: &State) -> Option<Diverged> {
-        let in_data = [self.not_finite.as_ref(), self.evaluator.as_ref().and_then(Evaluator::not_finite)];
-        let in_data = in_data.into_iter().flatten().map(ToString::to_string).next();
-        let metrics = [
-            ("", self.watched(&self.cursor.train)),
-            (" of the validation", self.watched(&self.cursor.validation)),
-        ];
+        let in_data = self.trainees.iter().find_map(Bound::in_data);
+        let metrics = self.trainees.iter().zip(&self.cursor.ways).flat_map(|(bound, way)| {
+            [("", bound.watched(&way.train)), (" of the validation", bound.watched(&way.validation))]
+        });
         Diverged::find(metrics, state, self.cursor.diverged, in_data)
     }
 
-    /// Those that are watched.
-    fn watched<'l>(&self, list: &'l [(String, u64)]) -> Vec<&'l (String, u64)> {
-        let is_watched = |name: &String| self.watched.iter().any(|at| self.names[*at] == *name);
-        list.iter().filter(|(name, _)| is_watched(name)).collect()
+    /// Metrics of all trainees, with the names of trainees before them where there are several.
+    fn named(&self, of: impl Fn(&Way) -> &Vec<(String, u64)>) -> Metrics {
+        let named = |at: usize| {
+            let metrics = from_bits(of(&self.cursor.ways[at]));
+            metrics.into_iter().map(move |(name, value)| (format!("{}{name}", self.prefix(at)), value))
+        };
+        (0..self.trainees.len()).flat_map(named).collect()
     }
 
-    fn log_step(&mut self, progress: &mut dyn Progress) {
-        let seconds = self.seconds();
-        if let (Some(log), Some(LogOptions { steps: true, .. })) = (&mut self.log, &self.options.log) {
-            let logged = log.step(self.cursor.epoch + 1, self.cursor.step, &self.metrics, seconds);
+    /// What stands before the names of a trainee's metrics.
+    fn prefix(&self, at: usize) -> String {
+        match &self.plan.trainees[..] {
+            [_] => String::new(),
+            several => format!("{}.", several[at].name),
+        }
+    }
+
+    /// Names of all trainees, as [`named`](Run::named).
+    fn columns(&self, of: impl Fn(&Bound) -> Vec<String>) -> Vec<String> {
+        let named = |(at, bound): (usize, &Bound)| {
+            of(bound).into_iter().map(|name| format!("{}{name}", self.prefix(at))).collect::<Vec<_>>()
+        };
+        self.trainees.iter().enumerate().flat_map(named).collect()
+    }
+
+    /// The log, if one is asked for; gone on with behind a position of the run.
+    fn logged(&self, position: Option<Position>) -> Result<Option<Log>> {
+        let Some(log) = &self.options.log else { return Ok(None) };
+        let train = self.columns(|bound| bound.names.clone());
+        let validation = self.columns(Bound::validated);
+        Log::open(&log.path, &train, &validation, position).map(Some)
+    }
+
+    /// Where a trainee's metrics stand among the columns.
+    fn place(&self, at: usize) -> Place {
+        let before = &self.trainees[..at];
+        Place {
+            train: before.iter().map(|bound| bound.names.len()).sum(),
+            validation: before.iter().map(|bound| bound.validated().len()).sum(),
+        }
+    }
+
+    fn log_step(&mut self, at: usize, progress: &mut dyn Progress) {
+        if !self.options.log.as_ref().is_some_and(|log: &LogOptions| log.steps) {
+            return;
+        }
+        let (seconds, place) = (self.seconds(), self.place(at));
+        let (bound, way) = (&self.trainees[at], &self.cursor.ways[at]);
+        if let Some(log) = &mut self.log {
+            let logged = log.step(place, way.epoch + 1, self.cursor.step, &bound.metrics, seconds);
             self.failures.logged(logged, progress);
         }
     }
@@ -353,13 +417,17 @@ impl<'a> Run<'a> {
     }
 
     /// Notes, and tells once, that training has diverged: nothing after it will be worth its time.
-    fn warn(&mut self, progress: &mut dyn Progress) {
-        let Some(at) = self.broken() else { return };
-        self.cursor.diverged.get_or_insert((self.cursor.epoch + 1, self.cursor.step));
+    fn warn(&mut self, at: usize, progress: &mut dyn Progress) {
+        let bound = &self.trainees[at];
+        let Some(metric) = bound.broken() else { return };
+        self.cursor.diverged.get_or_insert((self.cursor.ways[at].epoch + 1, self.cursor.step));
         if !std::mem::replace(&mut self.warned, true) {
             progress.notice(&format!(
-                "`{}` is {} after step {}; a smaller learning rate, or clipping the gradient, may help",
-                self.names[at], self.metrics[at], self.cursor.step
+                "`{}{}` is {} after step {}; a smaller learning rate, or clipping the gradient, may help",
+                self.prefix(at),
+                bound.names[metric],
+                bound.metrics[metric],
+                self.cursor.step
             ));
         }
     }
@@ -375,8 +443,10 @@ impl<'a> Run<'a> {
             return;
         }
         self.sync_log(progress);
-        let sums = self.sums.sums().iter().map(|s| s.to_bits()).collect();
-        let cursor = Cursor { sums, seconds: self.seconds(), ..self.cursor.clone() };
+        let mut cursor = Cursor { seconds: self.seconds(), ..self.cursor.clone() };
+        for (way, bound) in cursor.ways.iter_mut().zip(&self.trainees) {
+            way.sums = bound.sums.sums().iter().map(|sum| sum.to_bits()).collect();
+        }
         let Some(checkpoints) = &self.checkpoints else { return };
         match checkpoints.save(state, &cursor) {
             Ok(path) => {
@@ -418,26 +488,25 @@ impl Failures {
     }
 }
 
-/// How many whole batches so many samples are; an error if there is none.
-fn whole_batches(samples: usize, batch: usize) -> Result<u64> {
-    if samples >= batch {
-        return Ok((samples / batch) as u64);
+/// The trainees of a plan, bound to their data.
+fn bound(
+    plan: &Plan,
+    state: &mut State,
+    threads: &Threads,
+    data: &mut [&mut dyn Batches],
+    seed: u64,
+) -> Result<Vec<Bound>> {
+    let lacks =
+        |what: &str| Error::new(ErrorKind::Option, format!("the plan names {what} that is not there"));
+    if plan.phases.iter().any(|phase| phase.trainee >= plan.trainees.len()) {
+        return Err(lacks("a trainee"));
     }
-    let samples = counted(samples as u64, "training sample");
-    let message =
-        format!("the data set has {samples}, fewer than one batch of {batch}; choose a smaller batch");
-    Err(Error::new(ErrorKind::Data, message))
-}
-
-/// The log, if one is asked for; gone on with behind a position of the run.
-fn log(
-    options: &Options,
-    names: &[String],
-    evaluator: Option<&Evaluator>,
-    position: Option<Position>,
-) -> Result<Option<Log>> {
-    let validation = evaluator.map(Evaluator::metric_names).unwrap_or_default();
-    options.log.as_ref().map(|log| Log::open(&log.path, names, validation, position)).transpose()
+    let mut all = Vec::with_capacity(plan.trainees.len());
+    for trainee in &plan.trainees {
+        let set = data.get_mut(trainee.data).ok_or_else(|| lacks("a data set"))?;
+        all.push(Bound::bind(trainee, state, threads, &mut **set, seed)?);
+    }
+    Ok(all)
 }
 
 /// The folder of checkpoints, locked where its file system has locks.
@@ -456,6 +525,6 @@ fn to_bits(metrics: &Metrics) -> Vec<(String, u64)> {
     metrics.iter().map(|(name, value)| (name.clone(), value.to_bits())).collect()
 }
 
-fn from_bits(metrics: Vec<(String, u64)>) -> Metrics {
-    metrics.into_iter().map(|(name, bits)| (name, f64::from_bits(bits))).collect()
+fn from_bits(metrics: &[(String, u64)]) -> Metrics {
+    metrics.iter().map(|(name, bits)| (name.clone(), f64::from_bits(*bits))).collect()
 }
