@@ -8,15 +8,16 @@ use brolga_ir::graph::Graph;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::expr::{Expr, ExprKind};
 use crate::graph::builder::LayerRow;
-use crate::graph::entry::{self, BuiltEntry, Configured, EntryGraph, FIT, Fits};
+use crate::graph::entry::{self, BuiltEntry, Configured, FIT, Fits};
 use crate::graph::init_entry::init_graph;
 use crate::graph::names::LayerNames;
+use crate::graph::plan::{Plan, Planned};
 use crate::graph::samples::Samples;
 use crate::graph::settings::{self, BATCH, Settings};
 use crate::graph::shared::SharedState;
 use crate::graph::state::{Slot, SlotKind};
 use crate::graph::vocabulary::vocabulary;
-use crate::model::tree::{Data, EntryKind, Input, ModelTree};
+use crate::model::tree::{Data, Input, ModelTree};
 use crate::model::{self, Context, Resolver};
 use crate::source::{FilePlace, Source, Span};
 
@@ -129,14 +130,16 @@ impl Model {
         let (Some(batch), Ok(set)) = (batch, settings::check(&self.tree, settings)) else {
             return HashMap::new();
         };
-        let model = Configured { tree: &self.tree, settings, set: &set };
+        let model = Configured { tree: &self.tree, settings, set: &set, uses: &[] };
+        let (planned, _) = entry::plan(model);
+        let model = Configured { uses: &planned.uses, ..model };
         with_names(|names| entry::output_samples(model, entry, batch, names))
     }
 
     /// The table of layers alone, in training or not; nothing where they have mistakes.
     pub(crate) fn rows(&self, settings: &Settings, train: bool) -> Option<Vec<LayerRow>> {
         let set = settings::check(&self.tree, settings).ok()?;
-        let model = Configured { tree: &self.tree, settings, set: &set };
+        let model = Configured { tree: &self.tree, settings, set: &set, uses: &[] };
         with_names(|names| entry::build_rows(model, train, names))
     }
 }
@@ -166,9 +169,15 @@ pub struct Instance {
     /// Entry points that cannot be run for these sizes, and why.
     refused: Vec<(String, Diagnostics)>,
     places: HashMap<String, FilePlace>,
+    plan: Plan,
 }
 
 impl Instance {
+    /// The plan by which the model is trained; without phases if the file has none.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
     /// Names of the entry points: those of the file, `<name>.eval` after each `Train` and each `Entry` with metrics,
     /// `<name>.metrics` after each of these whose metrics are made of totals, and `init`.
     pub fn entries(&self) -> Vec<&str> {
@@ -291,13 +300,16 @@ fn build_all(
     known: Option<&Instance>,
 ) -> Result<Instance, Diagnostics> {
     let (set, mut mistakes) = settings::checked(tree, settings);
-    let model = Configured { tree, settings, set: &set };
+    let model = Configured { tree, settings, set: &set, uses: &[] };
     // Defaults stand for values that are wrong, so that what is wrong besides is found too; nothing stands for a variant.
     if !settings::has_variant(tree, settings) {
         return Err(mistakes);
     }
+    let (Planned { plan, uses }, wrong) = entry::plan(model);
+    mistakes.extend(wrong);
+    let model = Configured { uses: &uses, ..model };
     match with_names(|names| build_entries(model, known, names)) {
-        Ok(instance) => mistakes.into_result(instance),
+        Ok(instance) => mistakes.into_result(Instance { plan, ..instance }),
         Err(others) => {
             mistakes.extend(others);
             Err(mistakes.sorted())
@@ -320,20 +332,17 @@ fn build_entries(
                 .help("add one, for instance entries: { \"infer\": Infer(outputs: { \"y\": \"it\" }) }"),
         );
     }
-    for entry in &tree.entries {
-        let graphs: &[EntryGraph] = match entry.kind {
-            EntryKind::Train { .. } | EntryKind::Steps { .. } => &[EntryGraph::Main, EntryGraph::Evaluation],
-            EntryKind::Infer { .. } | EntryKind::Broken => &[EntryGraph::Main],
-        };
-        for &graph in graphs {
+    for entry in model.uses {
+        for &graph in entry.entry(tree).graphs() {
             let outcome = entry::build(model, entry, graph, layer_names);
-            parts.instance.notes.extend(outcome.note.map(|note| (entry.name.value.clone(), note)));
+            parts.instance.notes.extend(outcome.note.map(|note| (entry.name.clone(), note)));
             if known.is_some() && !outcome.diagnostics.is_empty() {
                 parts.instance.refused.push((entry.name_of(graph), outcome.diagnostics));
                 continue;
             }
             // Most mistakes that inference mode finds, training mode has found before.
-            if graph == EntryGraph::Main || diagnostics.is_empty() {
+            let is_first = entry.entry(tree).graphs().first() == Some(&graph);
+            if is_first || diagnostics.is_empty() {
                 diagnostics.extend(outcome.diagnostics);
             }
             if let Some(built) = outcome.entry {
@@ -380,6 +389,7 @@ impl Parts {
             notes: Vec::new(),
             refused: Vec::new(),
             places: Default::default(),
+            plan: Plan::default(),
         };
         Parts { instance, state: SharedState::default(), fits: Fits::default() }
     }

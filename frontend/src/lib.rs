@@ -36,6 +36,7 @@ mod symbolic;
 pub use diagnostics::{Diagnostic, Diagnostics};
 pub use graph::builder::LayerRow;
 pub use graph::entry::FIT;
+pub use graph::plan::{Phase, PhaseBatch, PhaseLength, Plan, Trained};
 pub use graph::samples::Samples;
 pub use graph::settings::Settings;
 pub use graph::state::{Slot, SlotKind};

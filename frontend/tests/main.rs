@@ -19,6 +19,7 @@ mod models;
 mod naming;
 mod numbers;
 mod pairs;
+mod plans;
 mod promotion;
 mod references;
 mod settings;

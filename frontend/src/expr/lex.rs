@@ -13,9 +13,19 @@ pub(super) enum Token {
     Float(f64),
     Text(String),
     Name(String),
+    /// A name with expressions in braces.
+    Filled(Vec<Part>),
     /// An operator, a bracket, or a word of the grammar.
     Symbol(&'static str),
     End,
+}
+
+/// A part of a name with expressions.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Part {
+    Text(String),
+    /// What stands in braces, its end last.
+    Tokens(Vec<(Token, Span)>),
 }
 
 /// Longer ones first, so that `**` is not read as two `*`.
@@ -41,6 +51,11 @@ pub(super) fn lex(
             at += first.len_utf8();
             continue;
         }
+        if let Some(size) = filled_length(&whole[at..]) {
+            tokens.push((filled(source, text, at, at + size)?, text.place(at, at + size)));
+            at += size;
+            continue;
+        }
         let (token, size) = token(&whole[at..], first).map_err(|wrong| {
             let diagnostic = Diagnostic::new(source, text.place(at, at + wrong.size), wrong.message);
             match wrong.label {
@@ -48,11 +63,63 @@ pub(super) fn lex(
                 None => diagnostic,
             }
         })?;
+        if matches!(token, Token::Name(_)) && whole[at + size..].starts_with('{') {
+            let place = text.place(at + size, at + size + 1);
+            let diagnostic = Diagnostic::new(source, place, "this brace is never closed");
+            return Err(diagnostic.help("in names `{expression}` is replaced by its value"));
+        }
         tokens.push((token, text.place(at, at + size)));
         at += size;
     }
     tokens.push((Token::End, text.place(end, end)));
     Ok(tokens)
+}
+
+/// The size of a name with braces at the beginning of a text, if there is one there: `dae{layer}.loss`.
+fn filled_length(rest: &str) -> Option<usize> {
+    if !rest.starts_with(|c: char| c.is_alphabetic() || c == '_' || c == '{') {
+        return None;
+    }
+    let (mut size, mut braces) = (0, 0);
+    loop {
+        let left = &rest[size..];
+        let part = left.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(left.len());
+        if part > 0 {
+            size += part;
+        } else if left.starts_with('{') {
+            size += left.find('}')? + 1;
+            braces += 1;
+        } else if size > 0
+            && left.starts_with('.')
+            && left[1..].starts_with(|c: char| c.is_alphanumeric() || c == '_' || c == '{')
+        {
+            size += 1;
+        } else {
+            return (braces > 0).then_some(size);
+        }
+    }
+}
+
+/// The name with braces at this place.
+fn filled(source: &Arc<Source>, text: &Text, start: usize, end: usize) -> Result<Token, Diagnostic> {
+    let (mut parts, mut at) = (Vec::new(), start);
+    while at < end {
+        let left = &text.value[at..end];
+        let size = match left.strip_prefix('{') {
+            Some(inside) => {
+                let length = inside.find('}').unwrap_or(inside.len());
+                parts.push(Part::Tokens(lex(source, text, at + 1, at + 1 + length)?));
+                length + 2
+            }
+            None => {
+                let length = left.find('{').unwrap_or(left.len());
+                parts.push(Part::Text(left[..length].to_owned()));
+                length
+            }
+        };
+        at += size;
+    }
+    Ok(Token::Filled(parts))
 }
 
 /// A mistake of so many bytes at the beginning of a text.

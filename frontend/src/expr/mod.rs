@@ -20,7 +20,7 @@
 //! arguments = [argument {"," argument}]    argument = [name "="] expression
 //! ```
 //!
-//! A name may have dots: `layer1.0.conv1`.
+//! A name may have dots, `layer1.0.conv1`, and whole numbers and texts in braces: `layer{i + 1}.conv1`.
 
 mod lex;
 pub(crate) mod parse;
@@ -45,6 +45,7 @@ impl Expr {
         let of = |expr: &Expr| expr.mentions(name);
         match &self.kind {
             ExprKind::Name(own) => own == name,
+            ExprKind::Filled(template) => template.mentions(name),
             ExprKind::Unary(_, operand) => of(operand),
             ExprKind::List(all) => all.iter().any(of),
             ExprKind::Each { body, element, list } => of(list) || element.value != name && of(body),
@@ -84,6 +85,8 @@ pub(crate) enum ExprKind {
         list: Box<Expr>,
     },
     Name(String),
+    /// A name with expressions in it: `dae{layer}.loss`.
+    Filled(Template),
     Unary(Unary, Box<Expr>),
     /// Operators of one rank, from left to right; several comparisons hold together: `0 < x < 1`. However long, it
     /// is one level of the tree.
@@ -194,6 +197,11 @@ pub(crate) struct Template {
 }
 
 impl Template {
+    /// Whether a value of this name occurs in its expressions.
+    pub fn mentions(&self, name: &str) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Expr(expr) if expr.mentions(name)))
+    }
+
     /// What stands for a name that is a mistake, which has been reported: it cannot be filled in.
     pub fn mistake(span: Span) -> Template {
         Template { pieces: vec![Piece::Expr(Expr::mistake(span))], span }

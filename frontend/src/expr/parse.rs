@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::lex::{Token, lex};
+use super::lex::{Part, Token, lex};
 use super::{Binary, Expr, ExprKind, Index, Piece, Template, Unary};
 use crate::diagnostics::Diagnostic;
 use crate::source::{Source, Span, Spanned, Text};
@@ -18,7 +18,11 @@ pub(crate) fn expression(source: &Arc<Source>, text: &Text) -> Result<Expr, Diag
 }
 
 fn within(source: &Arc<Source>, text: &Text, start: usize, end: usize) -> Result<Expr, Diagnostic> {
-    let tokens = lex(source, text, start, end)?;
+    whole(source, lex(source, text, start, end)?)
+}
+
+/// The expression that all tokens are.
+fn whole(source: &Arc<Source>, tokens: Vec<(Token, Span)>) -> Parsed {
     let mut parser = Parser { source, tokens, at: 0, size: 0, depth: 0 };
     let expr = parser.expression()?;
     match parser.peek() {
@@ -113,6 +117,7 @@ impl Parser<'_> {
             Token::End => "the expression ends too early".to_owned(),
             Token::Symbol(symbol) => format!("`{symbol}` cannot stand here"),
             Token::Name(name) => format!("`{name}` cannot stand here"),
+            Token::Filled(_) => "a name cannot stand here".to_owned(),
             Token::Text(text) => format!("'{text}' cannot stand here"),
             Token::Int(value) => format!("{value} cannot stand here"),
             Token::Float(value) => format!("{value:?} cannot stand here"),
@@ -310,6 +315,15 @@ impl Parser<'_> {
             Token::Name(name) => {
                 self.advance();
                 return self.name_or_call(name, span);
+            }
+            Token::Filled(parts) => {
+                self.grow()?;
+                let piece = |part| match part {
+                    Part::Text(text) => Ok(Piece::Text(text)),
+                    Part::Tokens(tokens) => whole(self.source, tokens).map(Piece::Expr),
+                };
+                let pieces = parts.into_iter().map(piece).collect::<Result<_, Diagnostic>>()?;
+                ExprKind::Filled(Template { pieces, span })
             }
             Token::Symbol("(") => {
                 self.grow()?;

@@ -31,6 +31,10 @@ impl Builder<'_> {
             }
             ExprKind::Each { body, element, list } => self.each(body, element, list, expr.span),
             ExprKind::Name(name) => self.name(name, expr.span),
+            ExprKind::Filled(template) => match self.fill(template) {
+                Some(name) => self.name(&name, expr.span),
+                None => Val::Unknown,
+            },
             ExprKind::Unary(operator, operand) => self.unary(*operator, operand, expr.span),
             ExprKind::Chain(first, rest) => self.chain(first, rest),
             ExprKind::If { condition, then, otherwise } => match self.eval(condition) {

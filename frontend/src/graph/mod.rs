@@ -22,6 +22,7 @@
 //! - `eval`, with `operators`, `calls` and `own` (functions of the model's own): expressions; `update`: state by expressions;
 //! - `body`: steps, blocks, repetition, branches, imports;
 //! - `outputs`: outputs and losses; `metrics`, with `totals` and `samples`: those of whole data sets;
+//! - `uses`: the entries with their settings, and `plan`, the phases of training that they come in;
 //! - `entry`: an entry point, from its inputs to its updates, and with `samples` what its outputs are of a batch; `init_entry`:
 //!   the graph that makes the initial state; `shared`: state that several entries use.
 
@@ -48,11 +49,13 @@ pub(crate) mod ops;
 pub(crate) mod optimizers;
 mod outputs;
 mod own;
+pub(crate) mod plan;
 pub(crate) mod samples;
 pub(crate) mod settings;
 pub(crate) mod shared;
 pub(crate) mod state;
 mod totals;
 mod update;
+pub(crate) mod uses;
 pub(crate) mod value;
 pub(crate) mod vocabulary;

@@ -23,7 +23,8 @@ impl Decoder<'_> {
     }
 
     pub fn entry(&mut self, name: Spanned<String>, value: &Value) -> EntryPoint {
-        let mut entry = EntryPoint { name, kind: EntryKind::Broken, body: None, span: value.span };
+        let (parameters, span) = (Vec::new(), value.span);
+        let mut entry = EntryPoint { name, kind: EntryKind::Broken, parameters, body: None, span };
         let ValueKind::Struct(Some(kind), fields) = &value.kind else {
             self.mismatch(value, "`Infer(...)`, `Train(...)` or `Entry(...)`");
             return entry;
@@ -37,13 +38,28 @@ impl Decoder<'_> {
         };
         let given = self.matched(&word.structure(), &fields, value.span);
         entry.body = given.get("body").map(|value| self.body(value));
+        for (name, value) in
+            given.get("parameters").map_or(Vec::new(), |value| self.map(value, "a map of parameters"))
+        {
+            self.check_identifier(&name);
+            entry.parameters.push((name, self.expression_or_mistake(value)));
+        }
         let outputs = self.given_outputs(&given, "outputs");
         entry.kind = match word {
-            EntryWord::Infer => EntryKind::Infer { outputs },
+            EntryWord::Infer => self.infer(&given, outputs, value.span),
             EntryWord::Train => self.train(&given, value.span),
             EntryWord::Entry => self.steps(&given, outputs),
         };
         entry
+    }
+
+    /// The fields of an `Infer`.
+    fn infer(&mut self, given: &Given, outputs: Outputs, span: Span) -> EntryKind {
+        let metrics = self.given_outputs(given, "metrics");
+        if given.get("outputs").is_none() && given.get("metrics").is_none() {
+            self.error(span, "`Infer` needs `outputs`, or `metrics`");
+        }
+        EntryKind::Infer { outputs, metrics }
     }
 
     /// The fields of a `Train`.
@@ -111,9 +127,9 @@ impl Decoder<'_> {
         if let Some(value) = given.get("of") {
             match &value.kind {
                 ValueKind::List(items) => {
-                    of.extend(items.iter().filter_map(|item| self.spanned_text(item, "a pattern in quotes")));
+                    of.extend(items.iter().filter_map(|item| self.template(item)));
                 }
-                _ => of.extend(self.spanned_text(value, "a pattern in quotes")),
+                _ => of.extend(self.template(value)),
             }
         }
         let mut groups = Vec::new();

@@ -62,6 +62,7 @@ impl Decoder<'_> {
         let body = given.get("body").map_or_else(Body::default, |value| self.body(value));
         let entries = self.entries(&given);
         let data = given.get("data").map_or_else(Default::default, |value| self.data(value, &inputs));
+        let training = given.get("training").map_or(Vec::new(), |value| self.plan(value));
         let source = self.source.clone();
         let broken = !self.diagnostics.is_empty();
         Some(ModelTree {
@@ -75,6 +76,7 @@ impl Decoder<'_> {
             body,
             entries,
             data,
+            training,
             broken,
         })
     }

@@ -20,6 +20,7 @@ mod entries;
 mod file;
 mod functions;
 pub(crate) mod notation;
+mod plan;
 pub(crate) mod structure;
 pub(crate) mod tree;
 mod update;

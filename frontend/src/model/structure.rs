@@ -117,6 +117,7 @@ pub(crate) const MODEL: Structure = Structure {
         needs("body", Form::Body),
         needs("entries", Form::Map(&Form::OneOf(structures::<EntryWord>))),
         may("data", Form::Any(&[Form::Text, Form::OneOf(|| vec![DATA])])),
+        may("training", Form::List(&Form::OneOf(structures::<PlanWord>))),
     ],
     orders: &[],
 };
@@ -244,14 +245,16 @@ const OPTIMIZER: Field = needs("optimizer", Form::Optimizer);
 const GROUPS: Field = may("groups", Form::List(&Form::OneOf(|| vec![GROUP])));
 const CLIP: Field = may("clip", Form::OneOf(structures::<Clip>));
 const METRICS: Field = may("metrics", VALUES);
-/// Replaces the model's.
+/// Goes on from the model's.
 const OWN_BODY: Field = may("body", Form::Body);
+const SETTINGS: Field = may("parameters", VALUES);
+const OF: Field = may("of", Form::Any(&[Form::Text, Form::List(&Form::Text)]));
 
 impl Structured for EntryWord {
     fn fields(self) -> &'static [Field] {
         match self {
-            EntryWord::Infer => const { &[needs("outputs", VALUES), OWN_BODY] },
-            EntryWord::Train => const { &[LOSS, OPTIMIZER, METRICS, GROUPS, CLIP, OWN_BODY] },
+            EntryWord::Infer => const { &[may("outputs", VALUES), METRICS, OWN_BODY, SETTINGS] },
+            EntryWord::Train => const { &[LOSS, OPTIMIZER, METRICS, GROUPS, CLIP, OWN_BODY, OF, SETTINGS] },
             EntryWord::Entry => {
                 const {
                     &[
@@ -260,6 +263,7 @@ impl Structured for EntryWord {
                         METRICS,
                         may("outputs", VALUES),
                         OWN_BODY,
+                        SETTINGS,
                     ]
                 }
             }
@@ -275,17 +279,7 @@ words! {
 impl Structured for ActionWord {
     fn fields(self) -> &'static [Field] {
         match self {
-            ActionWord::Minimize => {
-                const {
-                    &[
-                        LOSS,
-                        may("of", Form::Any(&[Form::Text, Form::List(&Form::Text)])),
-                        OPTIMIZER,
-                        GROUPS,
-                        CLIP,
-                    ]
-                }
-            }
+            ActionWord::Minimize => const { &[LOSS, OF, OPTIMIZER, GROUPS, CLIP] },
             ActionWord::Update => UPDATE,
         }
     }
@@ -313,6 +307,47 @@ pub(crate) const GROUP: Structure = Structure {
     ],
     orders: &[],
 };
+
+// Plans of training.
+
+words! {
+    /// Steps of a plan.
+    pub(crate) enum PlanWord { Phase = "Phase", Repeat = "Repeat", For = "For" }
+}
+
+const PHASES: Field = needs("body", Form::List(&Form::OneOf(structures::<PlanWord>)));
+
+impl Structured for PlanWord {
+    fn fields(self) -> &'static [Field] {
+        match self {
+            PlanWord::Phase => {
+                const {
+                    &[
+                        needs("entry", Form::Text),
+                        may("epochs", Form::Value),
+                        may("updates", Form::Value),
+                        may("set", VALUES),
+                        may("data", Form::Text),
+                        may("dims", VALUES),
+                        may("measure", Form::List(&Form::Text)),
+                    ]
+                }
+            }
+            PlanWord::Repeat => {
+                const { &[needs("times", Form::Value), may("index", Form::Text).or(Constant::Word("i")), PHASES] }
+            }
+            PlanWord::For => const { &[needs("each", Form::Text), needs("within", Form::Value), PHASES] },
+        }
+    }
+
+    /// As those of the steps of a body.
+    fn orders(self) -> &'static [(usize, &'static [&'static str])] {
+        match self {
+            PlanWord::Repeat => &[(2, &["times", "body", "index"])],
+            _ => &[],
+        }
+    }
+}
 
 words! {
     /// How an `Entry` builds the layers.

@@ -23,6 +23,7 @@ pub(crate) struct ModelTree {
     pub body: Body,
     pub entries: Vec<EntryPoint>,
     pub data: DataTree,
+    pub training: Vec<PlanStep>,
     /// There are mistakes in its form, which have been reported.
     pub broken: bool,
 }
@@ -211,15 +212,17 @@ pub(crate) struct Setting {
 pub(crate) struct EntryPoint {
     pub name: Spanned<String>,
     pub kind: EntryKind,
-    /// Replaces the model's body.
+    /// Its settings, with their defaults.
+    pub parameters: Vec<(Spanned<String>, Expr)>,
+    /// Goes on from the model's body.
     pub body: Option<Body>,
     pub span: Span,
 }
 
 #[derive(Debug)]
 pub(crate) enum EntryKind {
-    /// Inference: outputs by name.
-    Infer { outputs: Outputs },
+    /// Inference: outputs by name, and what is measured over a set.
+    Infer { outputs: Outputs, metrics: Outputs },
     /// One step of gradient descent.
     Train { minimize: Box<Minimize>, metrics: Outputs },
     /// A list of gradient steps and explicit updates, each seeing the state that the ones before it left.
@@ -249,7 +252,7 @@ pub(crate) struct NewState {
 pub(crate) struct Minimize {
     pub loss: Expr,
     /// Patterns of the parameters that are updated; all of them if empty.
-    pub of: Vec<Spanned<String>>,
+    pub of: Vec<Template>,
     /// Absent after a mistake, which has been reported.
     pub optimizer: Option<ChosenOptimizer>,
     pub clip: Option<(Clip, Expr)>,
@@ -272,6 +275,33 @@ pub(crate) struct Group {
     pub lr: Option<Expr>,
     pub weight_decay: Option<Expr>,
     pub frozen: Option<Expr>,
+}
+
+// Training.
+
+/// A step of the plan that a model is trained by.
+#[derive(Debug)]
+pub(crate) enum PlanStep {
+    Phase(Box<PhaseStep>),
+    Repeat { times: Expr, index: String, body: Vec<PlanStep>, span: Span },
+    For { each: String, within: Expr, body: Vec<PlanStep>, span: Span },
+}
+
+/// One entry for some time.
+#[derive(Debug)]
+pub(crate) struct PhaseStep {
+    pub entry: Spanned<String>,
+    pub epochs: Option<Expr>,
+    pub updates: Option<Expr>,
+    /// Settings of the entry.
+    pub set: Vec<(Spanned<String>, Expr)>,
+    /// The data set, if it is not the model's.
+    pub data: Option<Spanned<String>>,
+    /// Sizes, if they are not the model's.
+    pub dims: Vec<(Spanned<String>, Expr)>,
+    /// Entries that are evaluated besides its own evaluation.
+    pub measure: Vec<Spanned<String>>,
+    pub span: Span,
 }
 
 /// One given argument of a layer, optimiser, schedule or initialiser.

@@ -18,6 +18,7 @@ mod values;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use brolga_ir::graph::NodeId;
 use brolga_ir::{DType, Type};
 
 pub(super) use limits::MOST_STEPS;
@@ -31,6 +32,7 @@ use super::names::LayerNames;
 use super::ops::{GraphBuilder, Ops};
 use super::settings::Settings;
 use super::state::Slots;
+use super::uses::EntryUse;
 use super::value::{Fault, Tensor, Val};
 use crate::diagnostics::Diagnostics;
 use crate::model::tree::{Body, ModelTree, UserBlock};
@@ -104,6 +106,12 @@ pub(crate) struct Builder<'a> {
     pub settings: &'a Settings,
     /// Whether layers behave as in training.
     pub train: bool,
+    /// The model's entries, with their settings.
+    pub uses: &'a [EntryUse],
+    /// What is set of this one.
+    pub entry_set: &'a [(String, Val)],
+    /// Nodes of the model's body whose updates of state were left out, as the entry goes on with a body of its own.
+    pub set_aside: HashSet<NodeId>,
     /// The state that has been declared, and what it holds at this point of the graph.
     pub slots: Slots,
     /// The table of layers so far.
@@ -194,6 +202,9 @@ impl<'a> Builder<'a> {
             tree: tree.clone(),
             settings,
             train,
+            uses: &[],
+            entry_set: &[],
+            set_aside: HashSet::new(),
             diagnostics: Diagnostics::default(),
             refused: Diagnostics::default(),
             refusing: None,

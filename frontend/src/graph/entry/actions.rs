@@ -6,20 +6,27 @@ use brolga_ir::ops::{Op, Role, StopGradient};
 use super::memory::OptimizerMemory;
 use super::opening::Base;
 use crate::graph::builder::Builder;
+use crate::graph::uses::EntryUse;
 use crate::graph::value::{Built, Tensor};
-use crate::model::tree::{Action, EntryPoint, Minimize, Outputs};
+use crate::model::tree::{Action, Minimize, Outputs};
 use crate::source::Span;
 
 impl Builder<'_> {
     /// What a `Train` does behind the body: the loss and the metrics, then one step of gradient descent.
-    pub(super) fn train_step(&mut self, entry: &EntryPoint, minimize: &Minimize, metrics: &Outputs) {
+    pub(super) fn train_step(
+        &mut self,
+        entry: &EntryUse,
+        minimize: &Minimize,
+        metrics: &Outputs,
+        span: Span,
+    ) {
         let loss = self.loss(&minimize.loss);
         self.add_loss(loss);
         self.metrics(metrics);
-        let memory = self.memory(&entry.name.value, 1);
-        self.minimize(minimize, loss, &memory, entry.span);
-        self.count(&memory, entry.span);
-        self.count_step(entry.span);
+        let memory = self.memory(&entry.name, 1);
+        self.minimize(minimize, loss, &memory, span);
+        self.count(&memory, span);
+        self.count_step(span);
     }
 
     /// The output `loss`, if there is one.
@@ -30,15 +37,17 @@ impl Builder<'_> {
     }
 
     /// The steps of an entry. Each sees the state that the ones before it left, as mere values.
-    pub(super) fn steps(&mut self, entry: &EntryPoint, base: &Base, steps: &[Action]) {
+    pub(super) fn steps(&mut self, used: &EntryUse, base: &Base, steps: &[Action], keeps: bool) {
+        let tree = self.tree.clone();
+        let entry = used.entry(&tree);
         let mut minimized = 0;
         for (position, step) in steps.iter().enumerate() {
             if position > 0 {
                 self.settle(entry.span);
-                self.forward(base, entry.body.as_ref());
+                self.forward(base, Some(entry), keeps);
             }
             minimized += usize::from(matches!(step, Action::Minimize(_)));
-            self.action(step, &entry.name.value, minimized);
+            self.action(step, &used.name, minimized);
         }
     }
 
@@ -74,13 +83,13 @@ impl Builder<'_> {
     }
 
     /// The counts behind the steps of an entry: its own where it has gradient steps, and `step` where it is in training mode.
-    pub(super) fn count_steps(&mut self, entry: &EntryPoint, steps: &[Action], train: bool) {
+    pub(super) fn count_steps(&mut self, entry: &EntryUse, steps: &[Action], train: bool, span: Span) {
         if steps.iter().any(|step| matches!(step, Action::Minimize(_))) {
-            let memory = self.memory(&entry.name.value, 1);
-            self.count(&memory, entry.span);
+            let memory = self.memory(&entry.name, 1);
+            self.count(&memory, span);
         }
         if train {
-            self.count_step(entry.span);
+            self.count_step(span);
         }
     }
 

@@ -97,23 +97,26 @@ impl Builder<'_> {
     pub fn memory(&mut self, entry: &str, number: usize) -> OptimizerMemory {
         let tree = self.tree.clone();
         let (mut own, mut others): (Vec<Trainer>, Vec<Trainer>) = Default::default();
-        for other in &tree.entries {
-            let is_own = other.name.value == entry;
+        let uses = self.uses;
+        for other in uses {
+            let is_own = other.name == entry;
             if !is_own && others.last().is_some_and(Trainer::trains_all) {
                 continue;
             }
-            let trainers = minimizes(other).into_iter().map(|minimize| self.trainer(minimize));
+            let trainers = self.with_settings(other, |builder| {
+                let minimizes = minimizes(other.entry(&tree)).into_iter();
+                minimizes.map(|minimize| builder.trainer(minimize)).collect::<Vec<_>>()
+            });
             if is_own { own.extend(trainers) } else { others.extend(trainers) }
         }
-        let mut counting = tree.entries.iter().filter(|entry| counts(entry));
-        let alone =
-            counting.next().is_some_and(|first| first.name.value == entry) && counting.next().is_none();
+        let mut counting = uses.iter().filter(|used| counts(used.entry(&tree)));
+        let alone = counting.next().is_some_and(|first| first.name == entry) && counting.next().is_none();
         let count = (!alone).then(|| format!("optim.{entry}.step"));
         OptimizerMemory { entry: entry.to_owned(), number, own, others, count }
     }
 
     fn trainer(&mut self, minimize: &Minimize) -> Trainer {
-        let of = minimize.of.iter().map(|pattern| pattern.value.clone()).collect();
+        let of = minimize.of.iter().filter_map(|pattern| self.quiet(|b| b.fill(pattern))).collect();
         let groups = minimize.groups.iter().map(|group| {
             let frozen = group.frozen.as_ref();
             let frozen = frozen.is_some_and(|expr| self.quiet(|b| b.eval(expr)) == Val::Bool(true));

@@ -14,7 +14,7 @@ use crate::graph::value::{Args, Built, Fault, Tensor, Val};
 use crate::model::structure::Clip;
 use crate::model::tree::{ChosenOptimizer, Group, Minimize};
 use crate::signature::Bounds;
-use crate::source::Span;
+use crate::source::{Span, Spanned};
 
 /// What a gradient step is taken with, once all of it is known.
 #[derive(Clone, Copy)]
@@ -55,7 +55,8 @@ impl Builder<'_> {
     ) {
         let written = minimize.optimizer.as_ref();
         let given = written.and_then(|of| Some((of, self.evaluate(of.signature, &of.arguments)?)));
-        let chosen = self.chosen(minimize);
+        let of = self.patterns(minimize);
+        let chosen = of.and_then(|of| self.chosen(minimize, &of));
         let clip = match &minimize.clip {
             Some((kind, limit)) => self.clip_limit(limit).map(|limit| Some((*kind, limit))),
             None => Some(None),
@@ -223,18 +224,18 @@ impl Builder<'_> {
 
     /// The parameters that are chosen, each with its treatment; the first group that names it decides. Nothing where there is a
     /// mistake, which is reported, or one is known to be the reason.
-    fn chosen(&mut self, minimize: &Minimize) -> Option<Vec<Chosen>> {
+    fn chosen(&mut self, minimize: &Minimize, of: &[Spanned<String>]) -> Option<Vec<Chosen>> {
         let mut good = true;
         let mut treatments = Vec::new();
         for group in &minimize.groups {
             treatments.push(self.treatment(group, &mut good));
         }
         let parameters = self.slots.parameters();
-        good &= self.patterns_fit(minimize, &parameters);
+        good &= self.patterns_fit(minimize, of, &parameters);
         let mut chosen = Vec::new();
         let mut used = vec![false; treatments.len()];
         for (name, value) in parameters {
-            if !minimize.of.is_empty() && !minimize.of.iter().any(|of| matches(&of.value, &name)) {
+            if !of.is_empty() && !of.iter().any(|of| matches(&of.value, &name)) {
                 continue;
             }
             let group = minimize.groups.iter().position(|group| matches(&group.pattern.value, &name));
@@ -255,10 +256,22 @@ impl Builder<'_> {
         good.then_some(chosen)
     }
 
+    /// The patterns of parameters, with their expressions filled in; nothing if one is a mistake, which is reported.
+    fn patterns(&mut self, minimize: &Minimize) -> Option<Vec<Spanned<String>>> {
+        let filled: Vec<_> =
+            minimize.of.iter().map(|of| Some(Spanned::new(self.fill(of)?, of.span))).collect();
+        filled.into_iter().collect()
+    }
+
     /// Whether each pattern names a parameter. One that does not is reported, unless a layer that would have it is missing.
-    fn patterns_fit(&mut self, minimize: &Minimize, parameters: &[(String, Tensor)]) -> bool {
+    fn patterns_fit(
+        &mut self,
+        minimize: &Minimize,
+        of: &[Spanned<String>],
+        parameters: &[(String, Tensor)],
+    ) -> bool {
         let mut fit = true;
-        for pattern in minimize.of.iter().chain(minimize.groups.iter().map(|group| &group.pattern)) {
+        for pattern in of.iter().chain(minimize.groups.iter().map(|group| &group.pattern)) {
             if parameters.iter().any(|(name, _)| matches(&pattern.value, name)) {
                 continue;
             }

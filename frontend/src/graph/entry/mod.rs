@@ -22,8 +22,10 @@ use super::builder::{Builder, LayerRow};
 use super::class_axes::{ClassAxes, Fitting};
 use super::loops::shrink;
 use super::names::LayerNames;
+use super::plan::Planned;
 use super::settings::{MOST_TRIED, Settings};
 use super::state::Slot;
+use super::uses::{EntryGraph, EntryUse};
 use super::value::Val;
 use crate::diagnostics::Diagnostics;
 use crate::model::tree::{EntryKind, EntryPoint, ModelTree};
@@ -36,24 +38,8 @@ pub(crate) struct Configured<'a> {
     pub settings: &'a Settings,
     /// The parameters that are set, with their values.
     pub set: &'a [(String, Val)],
-}
-
-/// Which graph of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EntryGraph {
-    Main,
-    /// Loss and metrics of an entry in inference mode.
-    Evaluation,
-}
-
-impl EntryPoint {
-    /// What its graph is called.
-    pub(crate) fn name_of(&self, graph: EntryGraph) -> String {
-        match graph {
-            EntryGraph::Main => self.name.value.clone(),
-            EntryGraph::Evaluation => format!("{}.eval", self.name.value),
-        }
-    }
+    /// Its entries: those of the file, and those that the plan of training has with other settings.
+    pub uses: &'a [EntryUse],
 }
 
 /// The graph of one entry point, with what was learnt while building it.
@@ -88,6 +74,16 @@ pub(crate) enum Fits {
 /// The entry point that shows what preparation is fitted to.
 pub const FIT: &str = "data.fit";
 
+/// The plan of training, with the entries that it needs; and its mistakes.
+pub(crate) fn plan(model: Configured) -> (Planned, Diagnostics) {
+    let mut builder = Builder::new(model.tree, model.settings, "training", false);
+    builder.open(model.set);
+    // What is wrong with inputs, each entry finds.
+    builder.take_diagnostics();
+    let planned = builder.planned(&model.tree.training);
+    (planned, builder.take_diagnostics())
+}
+
 /// Builds the graph of what is fitted to data: an output for each layer that is, under the name of its state,
 /// `[batch, ...]`. Mistakes are those of the entries, and not reported again.
 pub(crate) fn build_fit(model: Configured, fits: Fits, names: &mut LayerNames) -> Option<Graph> {
@@ -97,7 +93,7 @@ pub(crate) fn build_fit(model: Configured, fits: Fits, names: &mut LayerNames) -
     match fits {
         Fits::None => return None,
         Fits::Prepare => {}
-        Fits::Body => builder.forward(&base, None),
+        Fits::Body => builder.forward(&base, None, false),
     }
     std::mem::swap(&mut builder.layer_names, names);
     if builder.has_mistakes() {
@@ -116,7 +112,7 @@ pub(crate) fn build_rows(model: Configured, train: bool, names: &mut LayerNames)
     let mut builder = Builder::new(model.tree, model.settings, "rows", train);
     std::mem::swap(&mut builder.layer_names, names);
     let base = builder.open(model.set);
-    builder.forward(&base, None);
+    builder.forward(&base, None, false);
     std::mem::swap(&mut builder.layer_names, names);
     (!builder.has_mistakes()).then_some(builder.rows)
 }
@@ -137,7 +133,7 @@ pub(crate) struct Outcome {
 /// what was meant.
 pub(crate) fn build(
     model: Configured,
-    entry: &EntryPoint,
+    entry: &EntryUse,
     graph: EntryGraph,
     names: &mut LayerNames,
 ) -> Outcome {
@@ -182,14 +178,21 @@ fn other_sizes(settings: &Settings, dims: &[(String, usize)]) -> Vec<Settings> {
 #[derive(Clone, Copy)]
 struct Wanted<'a> {
     model: Configured<'a>,
-    entry: &'a EntryPoint,
+    entry: &'a EntryUse,
     graph: EntryGraph,
+}
+
+impl<'a> Wanted<'a> {
+    /// The entry of the file.
+    fn entry(self) -> &'a EntryPoint {
+        self.entry.entry(self.model.tree)
+    }
 }
 
 fn build_once(wanted: Wanted, axes: ClassAxes, names: &mut LayerNames) -> Outcome {
     let (mut builder, dims) = draft(wanted, axes, names);
     let is_evaluation = wanted.graph == EntryGraph::Evaluation;
-    if is_evaluation && builder.has_mistakes() && asks_nothing(wanted.entry) {
+    if is_evaluation && builder.has_mistakes() && asks_nothing(wanted.entry()) {
         let axes = std::mem::take(&mut builder.class_axes);
         return Outcome { entry: None, diagnostics: Diagnostics::default(), note: None, dims, axes };
     }
@@ -268,27 +271,45 @@ fn asks_nothing(entry: &EntryPoint) -> bool {
 }
 
 /// Runs a model for an entry: body, loss, metrics, steps. State is updated in the builder; its outputs are added by [`finished`].
+///
+/// Of an entry with a body of its own, what the model's body updates (running statistics, `Update`) counts only where the entry needs
+/// a value of it, which is known when all has been built.
 fn draft<'a>(
     wanted: Wanted<'a>,
     axes: ClassAxes,
     names: &mut LayerNames,
 ) -> (Builder<'a>, Vec<(String, usize)>) {
-    let (entry, model) = (wanted.entry, wanted.model);
+    let again = axes.again();
+    let (builder, dims) = drafted(wanted, axes, false, names);
+    if builder.lacks_updates() { drafted(wanted, again, true, names) } else { (builder, dims) }
+}
+
+/// A draft; `keeps` says that updates of the model's body count.
+fn drafted<'a>(
+    wanted: Wanted<'a>,
+    axes: ClassAxes,
+    keeps: bool,
+    names: &mut LayerNames,
+) -> (Builder<'a>, Vec<(String, usize)>) {
+    let (entry, model) = (wanted.entry(), wanted.model);
     let train = match (&entry.kind, wanted.graph) {
         (_, EntryGraph::Evaluation) | (EntryKind::Infer { .. } | EntryKind::Broken, _) => false,
         (EntryKind::Train { .. }, _) => true,
         (EntryKind::Steps { train, .. }, _) => *train,
     };
-    let mut builder = Builder::new(model.tree, model.settings, &entry.name_of(wanted.graph), train);
+    let mut builder = Builder::new(model.tree, model.settings, &wanted.entry.name_of(wanted.graph), train);
     builder.class_axes = axes;
+    builder.uses = model.uses;
+    builder.entry_set = &wanted.entry.set;
     std::mem::swap(&mut builder.layer_names, names);
     let base = builder.open(model.set);
-    builder.forward(&base, entry.body.as_ref());
+    builder.forward(&base, Some(entry), keeps);
     match (&entry.kind, wanted.graph) {
         (EntryKind::Broken, _) => {}
-        (EntryKind::Infer { outputs }, _) => builder.outputs(outputs),
+        (EntryKind::Infer { outputs, .. }, EntryGraph::Main) => builder.outputs(outputs),
+        (EntryKind::Infer { metrics, .. }, EntryGraph::Evaluation) => builder.metrics(metrics),
         (EntryKind::Train { minimize, metrics }, EntryGraph::Main) => {
-            builder.train_step(entry, minimize, metrics);
+            builder.train_step(wanted.entry, minimize, metrics, entry.span);
         }
         (EntryKind::Train { minimize, metrics }, EntryGraph::Evaluation) => {
             let loss = builder.measured_loss(&minimize.loss);
@@ -301,9 +322,9 @@ fn draft<'a>(
         }
         (EntryKind::Steps { train, steps, metrics, outputs }, EntryGraph::Main) => {
             builder.metrics(metrics);
-            builder.steps(entry, &base, steps);
+            builder.steps(wanted.entry, &base, steps, keeps);
             builder.outputs(outputs);
-            builder.count_steps(entry, steps, *train);
+            builder.count_steps(wanted.entry, steps, *train, entry.span);
         }
     }
     builder.count_calls(entry.span);

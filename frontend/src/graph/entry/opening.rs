@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use brolga_ir::graph::NodeId;
 use brolga_ir::names::nearest;
 use brolga_ir::ops::Role;
 use brolga_ir::{DType, Type};
@@ -9,12 +10,13 @@ use brolga_ir::{DType, Type};
 use crate::diagnostics::Diagnostic;
 use crate::expr::{Expr, ExprKind};
 use crate::graph::builder::{Builder, LayerRow, Numbering};
-use crate::graph::frames::Frame;
+use crate::graph::frames::{Frame, Named};
 use crate::graph::named::NamedValues;
 use crate::graph::names::check_input;
 use crate::graph::settings::{BATCH, DEFAULT_BATCH, parameter_values};
+use crate::graph::uses::EntryUse;
 use crate::graph::value::{Fault, Val};
-use crate::model::tree::{Body, Input, InputTreatment};
+use crate::model::tree::{Body, EntryPoint, Input, InputTreatment};
 use crate::source::Span;
 
 /// What a forward pass starts from.
@@ -225,22 +227,69 @@ impl Builder<'_> {
         self.bind(name, value, span);
     }
 
-    /// Runs the model's body; then, if the entry has a body of its own, that one from the first input.
-    pub(super) fn forward(&mut self, base: &Base, own: Option<&Body>) {
+    /// Runs the model's body; then, if the entry has a body of its own, that one, which goes on from there. `keeps` says that
+    /// what the model's body updates counts for it, too.
+    pub(super) fn forward(&mut self, base: &Base, entry: Option<&EntryPoint>, keeps: bool) {
         let body = self.tree.body.clone();
-        let before = self.slots.save();
+        let (before, changes) = (self.slots.save(), self.slots.changes());
+        let own = entry.and_then(|entry| entry.body.as_ref());
+        let known: HashSet<NodeId> = own.map_or_else(HashSet::new, |_| self.graph.graph.nodes().collect());
         // Each pass draws the same random numbers.
         self.draws.clear();
         self.run_pass(base, &body);
-        if let Some(own) = own {
-            // The first run only declared the layers that the entry's body reuses.
+        let Some(entry) = entry else { return };
+        let set = self.entry_set;
+        let names = self.settings_of(entry, set);
+        self.frames.push(Frame { names: names.into(), parent: Some(self.frame), ..Frame::default() });
+        self.frame = self.frames.len() - 1;
+        let Some(own) = own else { return };
+        if !keeps && !self.slots.changed_since(changes).is_empty() {
             self.slots.restore(before);
-            let rows = std::mem::take(&mut self.rows);
-            self.frames = vec![base.frame.clone()];
-            self.current = base.input.clone();
-            self.run(own);
-            self.rows = rows;
+            self.set_aside.extend(self.graph.graph.nodes().filter(|id| !known.contains(id)));
         }
+        let rows = std::mem::take(&mut self.rows);
+        self.run(own);
+        self.rows = rows;
+    }
+
+    /// The names of an entry's settings: what is set, or the default.
+    fn settings_of(&mut self, entry: &EntryPoint, set: &[(String, Val)]) -> HashMap<String, Named> {
+        let mut names = HashMap::new();
+        for (name, default) in &entry.parameters {
+            let given = set.iter().find(|(known, _)| *known == name.value);
+            let value = given.map_or_else(|| self.eval(default), |(_, value)| value.clone());
+            names.insert(name.value.clone(), (value, name.span));
+        }
+        names
+    }
+
+    /// Does something where the settings of an entry are known by their names.
+    pub(super) fn with_settings<T>(&mut self, used: &EntryUse, inside: impl FnOnce(&mut Self) -> T) -> T {
+        let tree = self.tree.clone();
+        let names = self.quiet(|builder| builder.settings_of(used.entry(&tree), &used.set));
+        let frame = Frame { names: names.into(), parent: Some(0), ..Frame::default() };
+        self.in_frame(frame, inside)
+    }
+
+    /// Whether the entry needs a value of the model's body, whose updates were left out.
+    pub(super) fn lacks_updates(&self) -> bool {
+        if self.set_aside.is_empty() || self.has_mistakes() {
+            return false;
+        }
+        let graph = &self.graph.graph;
+        let outputs = graph.outputs().iter().map(|output| output.value);
+        let updates = self.slots.updates().into_iter().map(|(_, value)| value);
+        let mut open: Vec<NodeId> = outputs.chain(updates).map(|value| value.node).collect();
+        let mut seen = HashSet::new();
+        while let Some(id) = open.pop() {
+            if self.set_aside.contains(&id) && !graph.node(id).operands.is_empty() {
+                return true;
+            }
+            if seen.insert(id) {
+                open.extend(graph.node(id).operands.iter().map(|value| value.node));
+            }
+        }
+        false
     }
 
     fn run_pass(&mut self, base: &Base, body: &Body) {

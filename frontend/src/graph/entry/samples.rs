@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use brolga_ir::graph::{Graph, Value};
 use brolga_ir::ops::Role;
 
-use super::{CHECKED, Configured, EntryGraph, FIT, Fits, build, build_fit};
+use super::{CHECKED, Configured, FIT, Fits, build, build_fit};
 use crate::graph::names::LayerNames;
 use crate::graph::samples::{Samples, shares};
+use crate::graph::uses::EntryGraph;
 
 /// For the outputs of an entry point, by name, what they are of the samples: the entry is built for a batch and for one of
 /// twice the size, as its metrics are. Outputs of which nothing is known are left out: all of an evaluation, which are metrics
@@ -35,7 +36,7 @@ fn main_graph(model: Configured, name: &str, names: &mut LayerNames) -> Option<G
     if name == FIT {
         return build_fit(model, Fits::Body, names);
     }
-    let entry = model.tree.entries.iter().find(|entry| entry.name.value == name)?;
+    let entry = model.uses.iter().find(|entry| entry.name == name)?;
     let outcome = build(model, entry, EntryGraph::Main, names);
     outcome.entry.filter(|_| outcome.diagnostics.is_empty()).map(|built| built.graph)
 }
