@@ -11,7 +11,7 @@ use brolga_ir::program::Program;
 use brolga_models::data::takes_colour;
 use brolga_passes::facts::batch::trains;
 use brolga_runtime::container::{About, Code, DataRules, Parts, Training, Values};
-use brolga_runtime::{Field, Instance, Manifest, State, Threads, checksum, type_name};
+use brolga_runtime::{Field, Instance, Manifest, Outline, State, Threads, UpdateBatch, checksum, type_name};
 
 use crate::compile::{Lowered, emit_all};
 use crate::error::{Error, Result};
@@ -154,6 +154,7 @@ impl Model {
             sizes: entries.iter().map(|(_, dims)| own(dims)).collect(),
             data: self.data_rules(),
             training,
+            plan: self.planned(entries),
         };
         Ok(CompiledModel { name: self.name().to_owned(), code, state, values, prepared, about })
     }
@@ -177,7 +178,23 @@ impl Model {
                 all.push((name.to_owned(), own));
             }
         };
-        for (name, dims) in entries {
+        let plan = self.plan().unwrap_or_default();
+        let planned: Vec<(&str, Vec<(&str, usize)>)> = plan
+            .trainees
+            .iter()
+            .flat_map(|trainee| {
+                // Of an entry that is asked for all that the plan has with other settings or batches, and what is measured besides.
+                let of = |name: &str| trainee.entry == name || trainee.entry.starts_with(&format!("{name}("));
+                let batch = match trainee.batch {
+                    Some(UpdateBatch::Samples(samples)) => vec![("batch", samples)],
+                    Some(UpdateBatch::All) | None => Vec::new(),
+                };
+                let is_asked = entries.iter().any(|(name, _)| of(name));
+                is_asked.then_some((trainee.entry.as_str(), batch))
+            })
+            .collect();
+        let planned_too = planned.iter().map(|(name, dims)| (*name, &dims[..]));
+        for (name, dims) in entries.iter().copied().chain(planned_too) {
             add(name, dims);
             for entry in [(*name).to_owned(), format!("{name}.eval")] {
                 let formulas = format!("{entry}.metrics");
@@ -188,6 +205,18 @@ impl Model {
                 if known(&formulas) {
                     add(&formulas, dims);
                 }
+            }
+        }
+        for measure in plan.trainees.iter().flat_map(|trainee| &trainee.measures) {
+            let evaluation = format!("{measure}.eval");
+            if planned.is_empty() || !known(&evaluation) {
+                continue;
+            }
+            add(&evaluation, &[]);
+            self.single(&[]).into_iter().for_each(|dims| add(&evaluation, &dims));
+            let formulas = format!("{evaluation}.metrics");
+            if known(&formulas) {
+                add(&formulas, &[]);
             }
         }
         for (name, _) in entries {
@@ -221,6 +250,13 @@ impl Model {
             columns: options.columns,
             others: options.others,
         }
+    }
+
+    /// The plan, if all its entries are among these.
+    fn planned(&self, entries: &[ObjectEntry<'_>]) -> Outline {
+        let is_there = |entry: &String| entries.iter().any(|(name, _)| name == entry);
+        let whole = |plan: &Outline| plan.trainees.iter().all(|trainee| is_there(&trainee.entry));
+        self.plan().filter(whole).unwrap_or_default()
     }
 
     /// What is known of each of these entries that trains.

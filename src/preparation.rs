@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use brolga_frontend::{FIT, SplitRule};
+use brolga_frontend::{FIT, PhaseBatch, PhaseLength, SplitRule};
 use brolga_ir::ops::Role;
 use brolga_models::data::{HeldOut, Options};
-use brolga_runtime::{Batches, State, Threads, fit};
+use brolga_runtime::{Batches, Length, Outline, Outlined, Phase, State, Threads, UpdateBatch, fit};
 
 use crate::error::Result;
 use crate::model::Model;
@@ -24,6 +24,30 @@ impl Model {
         // One by one, so that no sample is left out.
         let dims: &[(&str, usize)] = if symbolic { &[("batch", 1)] } else { &[] };
         Ok(fit(&self.compile_for(FIT, dims)?, state, threads, data)?)
+    }
+
+    /// The plan that it is trained by, if its file has one.
+    pub fn plan(&self) -> Option<Outline> {
+        let plan = self.instance().plan();
+        let batch = |batch| match batch {
+            PhaseBatch::Samples(samples) => UpdateBatch::Samples(samples),
+            PhaseBatch::All => UpdateBatch::All,
+        };
+        let trainees = plan.trained.iter().map(|trained| Outlined {
+            entry: trained.entry.clone(),
+            data: trained.data.clone(),
+            batch: trained.batch.map(batch),
+            measures: trained.measures.clone(),
+        });
+        let phases = plan.phases.iter().map(|phase| Phase {
+            trainee: phase.trained,
+            length: match phase.length {
+                PhaseLength::Epochs(epochs) => Length::Epochs(epochs),
+                PhaseLength::Updates(updates) => Length::Updates(updates),
+            },
+        });
+        let outline = Outline { trainees: trainees.collect(), phases: phases.collect() };
+        (!outline.phases.is_empty()).then_some(outline)
     }
 
     /// How a data set is read for this model: its classes, split, target and columns as the model's `data` says; of folds

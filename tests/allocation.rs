@@ -12,8 +12,8 @@ use brolga::ir::program::Program;
 use brolga::models::data;
 use brolga::runtime::container::open;
 use brolga::runtime::{
-    DType, Executable, Executables, Field, Flow, Instance, Options, Progress, TensorMut, TensorRef, Update,
-    byte_len, train,
+    DType, Executable, Executables, Field, Flow, Instance, Options, Plan, Progress, TensorMut, TensorRef,
+    Update, byte_len, train,
 };
 use brolga::{CompileOptions, Compiler, Model, Settings, State, Tensor, Threads, compile, random_inputs};
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use brolga::runtime::{
-    Batches, CheckpointOptions, DType, Executables, Field, Flow, Instance, Metrics, Options, Outcome,
+    Batches, CheckpointOptions, DType, Executables, Field, Flow, Instance, Metrics, Options, Outcome, Plan,
     Progress, Purpose, Ran, Random, Request, Result, Split, TensorMut, Update, evaluate_with, train,
 };
 use brolga::{Model, Settings, State, Tensor, Threads};

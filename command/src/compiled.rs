@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use brolga_models::data;
-use brolga_runtime::{Batches, Error, Evaluation, Executable, Field, Fingerprint, State, Threads, fit};
+use brolga_runtime::{
+    Batches, Error, Evaluation, Executable, Field, Fingerprint, Outline, State, Threads, fit,
+};
 
 /// The entry point that shows what preparation is fitted to, where a model has any.
 const FIT: &str = "data.fit";
@@ -32,6 +34,9 @@ pub trait Compiled {
 
     /// The entry points that train.
     fn training(&self) -> Vec<&str>;
+
+    /// The plan that it is trained by, if it has one.
+    fn plan(&self) -> Option<Outline>;
 
     /// What the inputs of an entry point take of a sample, also of one that cannot be run for the sizes chosen.
     ///

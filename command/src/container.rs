@@ -5,7 +5,8 @@ use std::sync::Arc;
 use brolga_models::data::{self, HeldOut};
 use brolga_runtime::container::Loaded;
 use brolga_runtime::{
-    DType, Error, Evaluation, Executable, Field, Fingerprint, Result, SlotKind, State, Tensor, counted,
+    DType, Error, Evaluation, Executable, Field, Fingerprint, Outline, Result, SlotKind, State, Tensor,
+    counted,
 };
 
 use crate::answers::fields;
@@ -138,6 +139,11 @@ impl Compiled for Ready {
 
     fn training(&self) -> Vec<&str> {
         self.loaded.contents.about.training.iter().map(|training| training.entry.as_str()).collect()
+    }
+
+    fn plan(&self) -> Option<Outline> {
+        let plan = &self.loaded.contents.about.plan;
+        (!plan.phases.is_empty()).then(|| plan.clone())
     }
 
     fn fields(&self, entry: &str) -> Result<Vec<Field>> {

@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 
 use brolga_models::data::{self, HeldOut};
 use brolga_runtime::{
-    Batches, DataRecord, HeldOutRecord, Input, LoadReport, Manifest, NoData, Result, Shown, State, cut,
-    first_of, fitted,
+    Batches, DataRecord, Field, HeldOutRecord, Input, LoadReport, Manifest, NoData, Result, Shown, State,
+    cut, first_of, fitted,
 };
 
-use crate::answers::fields;
 use crate::compiled::{Compiled, Of};
 use crate::refused;
 
@@ -32,6 +31,16 @@ pub(crate) struct Wanted<'a> {
 
 /// The data set asked for, or the model's own; none for an entry without inputs.
 pub(crate) fn source<M: Compiled>(data: Option<&Path>, model: &M, entry: &str) -> Of<M, PathBuf> {
+    named_source(data, model.data(), model, entry)
+}
+
+/// The same, where another set is named than the model's own.
+pub(crate) fn named_source<M: Compiled>(
+    data: Option<&Path>,
+    named: Option<&str>,
+    model: &M,
+    entry: &str,
+) -> Of<M, PathBuf> {
     if model.fields(entry)?.is_empty() {
         return match data {
             None => Ok(PathBuf::from("no data")),
@@ -41,7 +50,7 @@ pub(crate) fn source<M: Compiled>(data: Option<&Path>, model: &M, entry: &str) -
     if let Some(data) = data {
         return Ok(data.to_path_buf());
     }
-    match model.data() {
+    match named {
         Some(name) if data::comes_along(name) || Path::new(name).exists() => Ok(PathBuf::from(name)),
         Some(name) => Err(refused(format!(
             "`{}` trains on the data set `{name}`, which does not come along: give the folder that holds it with \
@@ -127,12 +136,12 @@ pub(crate) fn check_classes(manifest: &Manifest, data: &dyn Batches) -> Result<(
     Ok(())
 }
 
-/// Opens the data set for the inputs of an entry point.
-pub(crate) fn open(source: &Path, manifest: &Manifest, read: &data::Options) -> Result<Box<dyn Batches>> {
-    if manifest.inputs.is_empty() {
+/// Opens the data set for inputs of entry points; without any there is none.
+pub(crate) fn open(source: &Path, fields: &[Field], read: &data::Options) -> Result<Box<dyn Batches>> {
+    if fields.is_empty() {
         return Ok(Box::new(NoData));
     }
-    data::open(source, &fields(&manifest.inputs), read)
+    data::open(source, fields, read)
 }
 
 /// What answers and evaluations need to know of the data.

@@ -56,7 +56,7 @@ pub fn evaluate<M: Compiled>(
 ) -> Of<M, ExitCode> {
     let name = format!("{}.eval", args.entry);
     has_evaluation(model, args.entry, &name)?;
-    let source = source(args.data, model, args.entry)?;
+    let source = source(args.data, model, &name)?;
     destinations.reads_data(&source);
     if let Some(path) = args.predictions {
         destinations.writes("--predictions", path, Written::Table, 0)?;

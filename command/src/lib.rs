@@ -23,6 +23,7 @@ mod files;
 mod launch;
 mod number;
 mod options;
+mod planned;
 pub mod report;
 mod signals;
 mod train;

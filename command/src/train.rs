@@ -2,19 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use brolga_models::data;
 use brolga_runtime::{
-    self as runtime, Batches, CheckpointOptions, ErrorKind, Executable, Executables, Failures, Fingerprint,
-    LoadReport, LogOptions, Manifest, Outcome, Result, Shown, SlotKind, Split, State, Threads, counted, cut,
+    self as runtime, Batches, CheckpointOptions, ErrorKind, Failures, Fingerprint, LoadReport, LogOptions,
+    Manifest, Outcome, Outline, Result, Shown, SlotKind, Split, State, Threads, checksum, counted, cut,
     first_of, fitted, holds_nan,
 };
 
-use crate::compiled::{Compiled, Of, fit_to, formulas};
-use crate::data_set::{SHOWN, Wanted, check_classes, open, read, record, source};
+use crate::compiled::{Compiled, Of, fit_to};
+use crate::data_set::{SHOWN, record};
 use crate::destination::{Destinations, Written, rescue, weight_bytes};
 use crate::files::{Prefix, load, seeded, unfitted};
+use crate::planned::{Asked, Set, planned, sources};
 use crate::refused;
 use crate::report::{count, metric, metrics, metrics_json, pairs};
 use crate::signals::stopped_by;
@@ -23,12 +22,12 @@ use crate::watch::{Bar, Watch};
 /// What is trained, on what, and where it goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Training<'a> {
-    /// The entry point that makes one update.
-    pub entry: &'a str,
+    /// The entry point that makes one update, if it is not the model's plan that is followed.
+    pub entry: Option<&'a str>,
     /// The data set, if it is not the model's own.
     pub data: Option<&'a Path>,
-    /// Times to go through the training part.
-    pub epochs: u64,
+    /// Times to go through the training part, if not those of the model's plan.
+    pub epochs: Option<u64>,
     /// Draws the initial weights, the order of the data, and the model's random numbers; at most 2^63 - 1.
     pub seed: u64,
     /// The column of a table that is predicted.
@@ -70,13 +69,8 @@ pub fn train<M: Compiled>(
     mut destinations: Destinations,
     bar: Option<Box<dyn Bar>>,
 ) -> Of<M, ExitCode> {
-    let mut train = model.executable(args.entry, None)?;
-    updating(train.manifest(), &model.training())?;
-    let is_empty = |input: &runtime::Input| input.dims.get(input.samples_axis()) == Some(&0);
-    if model.has_batch() && train.manifest().inputs.iter().any(is_empty) {
-        return Err(refused("a batch must hold at least one sample").into());
-    }
-    let source = source(args.data, model, args.entry)?;
+    let (outline, is_own) = outline(model, args);
+    let sources = sources(model, &outline, args.data)?;
     let (mut state, loaded) = begun(model, args)?;
     if let Some(name) = holds_nan(&state) {
         let message = format!("nothing can be trained from weights that hold NaN, as `{name}` does");
@@ -84,26 +78,27 @@ pub fn train<M: Compiled>(
     }
     let named = || PathBuf::from(format!("{}.safetensors", model.name()));
     let save = args.save.map_or_else(named, Path::to_path_buf);
-    destined(args, &mut destinations, &source, &state, &save)?;
-    if model.tuned(args.entry)? {
-        train = model.executable(args.entry, None)?;
+    destined(args, &mut destinations, &sources, &state, &save)?;
+    for trainee in &outline.trainees {
+        model.tuned(&trainee.entry)?;
     }
     let (seed, target, fold) = (args.seed, args.target, args.fold);
-    let wanted = Wanted { source: &source, seed, target, fold, partial: !args.partial.is_empty() };
-    let read = read(&wanted, model, train.manifest(), &state, loaded.as_ref())?;
-    let mut data = open(&source, train.manifest(), &read)?;
-    check_classes(train.manifest(), &*data)?;
-    let executables = executables(model, args.entry, train, data.len(Split::Validation))?;
+    let asked = Asked { seed, target, fold, partial: !args.partial.is_empty() };
+    let (plan, mut sets) = planned(model, &outline, &sources, &asked, &state, loaded.as_ref())?;
 
+    // The first set that has any samples to look at is what preparation is fitted to, and what weights know of.
+    let main = sets.iter().position(|set| !set.data.fields().is_empty()).unwrap_or(0);
+    let source = sets[main].source.clone();
     // Weights know what they were trained with; what they do not say is fitted to the data, as for new ones.
     if loaded.is_none_or(|report| !unfitted(&state, &report).is_empty()) {
-        fit_to(model, &mut state, threads, &mut *data)?;
+        fit_to(model, &mut state, threads, &mut *sets[main].data)?;
     }
-    let options = options(args, model, &source, &read);
-    announce(model, args.entry, &source, &state, &*data);
-    state.set_record(record(&*data, read));
+    let options = options(args, model, &outline, is_own, &sets);
+    announce(model, &outline, &source, &state, &*sets[main].data);
+    state.set_record(record(&*sets[main].data, sets[main].read.clone()));
     let mut display = Watch::new(bar);
-    let outcome = runtime::train(&executables, &mut state, threads, &mut *data, &options, &mut display);
+    let mut data: Vec<&mut dyn Batches> = sets.iter_mut().map(|set| &mut *set.data as _).collect();
+    let outcome = runtime::train(&plan, &mut state, threads, &mut data, &options, &mut display);
     display.finish();
     let outcome = outcome.map_err(|e| unfinished(&state, &display, &save, e))?;
     note_idle(args, &display, &outcome);
@@ -113,24 +108,19 @@ pub fn train<M: Compiled>(
     Ok(concluded(args, &outcome, &missing))
 }
 
-/// The entry point that trains, with what makes its metrics and, if there is one, its evaluation on so many samples.
-fn executables<M: Compiled>(
-    model: &M,
-    entry: &str,
-    train: Arc<Executable>,
-    samples: usize,
-) -> Of<M, Executables> {
-    let formulas = formulas(model, entry)?;
-    let evaluation = format!("{entry}.eval");
-    let evaluation = match model.has(&evaluation) {
-        true => model.evaluation(&evaluation, samples)?,
-        false => None,
-    };
-    Ok(Executables { train, formulas, evaluation })
+/// Epochs where nobody says how many.
+const EPOCHS: u64 = 20;
+
+/// What is trained: what the user asks for, or the plan of the model, if it has one; and whether it is that.
+fn outline<M: Compiled>(model: &M, args: &Training<'_>) -> (Outline, bool) {
+    let plan = model.plan().filter(|_| args.entry.is_none() && args.epochs.is_none());
+    let one = || Outline::epochs(args.entry.unwrap_or("train"), args.epochs.unwrap_or(EPOCHS));
+    let is_own = plan.is_some();
+    (plan.unwrap_or_else(one), is_own)
 }
 
 /// Says what is about to be trained, and on what.
-fn announce<M: Compiled>(model: &M, entry: &str, source: &Path, state: &State, data: &dyn Batches) {
+fn announce<M: Compiled>(model: &M, outline: &Outline, source: &Path, state: &State, data: &dyn Batches) {
     errln!(
         "training {} ({} parameters) on {}: {}, {} held out",
         model.name(),
@@ -140,16 +130,21 @@ fn announce<M: Compiled>(model: &M, entry: &str, source: &Path, state: &State, d
         data.len(Split::Validation)
     );
     preparation(state, data);
-    model.notes(entry).iter().for_each(|note| errln!("  note: {note}"));
+    for trainee in &outline.trainees {
+        model.notes(&trainee.entry).iter().for_each(|note| errln!("  note: {note}"));
+    }
 }
 
 /// Says that nothing was trained, and why, if that is so.
 fn note_idle(args: &Training<'_>, display: &Watch, outcome: &Outcome) {
     if display.steps() == 0 && !outcome.stopped && outcome.epochs > 0 {
-        let (there, asked) = (counted(outcome.epochs, "epoch"), args.epochs);
-        errln!(
-            "note: {there} trained before, and --epochs asks for {asked} in all: nothing was left to train"
-        );
+        let there = counted(outcome.epochs, "epoch");
+        match args.epochs {
+            Some(asked) => errln!(
+                "note: {there} trained before, and --epochs asks for {asked} in all: nothing was left to train"
+            ),
+            None => errln!("note: {there} trained before: nothing was left to train"),
+        }
     }
     if outcome.epochs == 0 && display.steps() == 0 && !outcome.stopped {
         errln!("note: nothing was trained: the weights are saved as they began");
@@ -198,15 +193,15 @@ fn parameters(state: &State) -> usize {
 fn destined(
     args: &Training<'_>,
     destinations: &mut Destinations,
-    source: &Path,
+    sources: &[PathBuf],
     state: &State,
     save: &Path,
 ) -> Result<()> {
-    destinations.reads_data(source);
+    sources.iter().for_each(|source| destinations.reads_data(source));
     if let Some(folder) = args.checkpoint {
         destinations.checkpoints("--checkpoint", folder)?;
     }
-    let idle = (args.epochs == 0).then_some("--epochs 0 trains nothing");
+    let idle = (args.epochs == Some(0)).then_some("--epochs 0 trains nothing");
     destinations.saves(save, state, weight_bytes(state), idle)?;
     if let Some(log) = args.log {
         destinations.writes("--log", log, Written::Log, 0)?;
@@ -240,17 +235,17 @@ fn written(
 fn options<M: Compiled>(
     args: &Training<'_>,
     model: &M,
-    source: &Path,
-    read: &data::Options,
+    outline: &Outline,
+    is_own: bool,
+    sets: &[Set],
 ) -> runtime::Options {
     runtime::Options {
-        epochs: args.epochs,
         seed: args.seed,
         checkpoints: args.checkpoint.map(|directory| CheckpointOptions {
             every_steps: args.checkpoint_every,
             resume: args.resume || args.resume_anyway,
             anyway: args.resume_anyway,
-            fingerprint: fingerprint(model, args.entry, source, read),
+            fingerprint: fingerprint(model, outline, is_own, sets),
             weights_named: args.weights.is_some(),
             ..CheckpointOptions::new(directory)
         }),
@@ -327,12 +322,28 @@ fn missing(failures: &Failures) -> Vec<String> {
     checkpoint.into_iter().chain(log).collect()
 }
 
-/// What a checkpoint's run is: what decides its bits, and what says why that may differ.
-fn fingerprint<M: Compiled>(model: &M, entry: &str, source: &Path, read: &data::Options) -> Fingerprint {
-    let mut fingerprint = model.fingerprint(entry);
-    fingerprint.decides.push(("held out".to_owned(), read.held_out.to_string()));
-    fingerprint.explains.push(("data set".to_owned(), source.display().to_string()));
-    fingerprint
+/// What a checkpoint's run is: what decides its bits, and what says why that may differ. `is_own` says that the model's plan is
+/// followed: of another run the epochs may become more.
+fn fingerprint<M: Compiled>(model: &M, outline: &Outline, is_own: bool, sets: &[Set]) -> Fingerprint {
+    let mut all = Fingerprint::default();
+    let add = |list: &mut Vec<(String, String)>, line: (String, String)| {
+        if !list.contains(&line) {
+            list.push(line);
+        }
+    };
+    for trainee in &outline.trainees {
+        let Fingerprint { decides, explains } = model.fingerprint(&trainee.entry);
+        decides.into_iter().for_each(|line| add(&mut all.decides, line));
+        explains.into_iter().for_each(|line| add(&mut all.explains, line));
+    }
+    if is_own {
+        add(&mut all.decides, ("plan".to_owned(), checksum(outline.to_string().as_bytes())));
+    }
+    for set in sets {
+        add(&mut all.decides, ("held out".to_owned(), set.read.held_out.to_string()));
+        add(&mut all.explains, ("data set".to_owned(), set.source.display().to_string()));
+    }
+    all
 }
 
 /// Checks that an entry point trains; `training` are those that do.

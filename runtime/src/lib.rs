@@ -79,7 +79,7 @@ pub use training::{
     fit::{fit, fitted},
     metrics::{MetricSums, Metrics, TOTAL},
     options::{CheckpointOptions, Executables, LogOptions, Options},
-    plan::{Length, Phase, Plan, Trainee},
+    plan::{Length, Outline, Outlined, Phase, Plan, Trainee, UpdateBatch},
     progress::{Epoch, Flow, Outlook, Progress, Update},
     train::{Failures, Outcome, train},
 };

@@ -6,7 +6,7 @@ use brolga::frontend::Samples;
 use brolga::ir::ops::{Parameter, Role};
 use brolga::models::data;
 use brolga::passes::facts::batch::trains;
-use brolga::runtime::{DType, Evaluation, Executable, Field, Fingerprint};
+use brolga::runtime::{DType, Evaluation, Executable, Field, Fingerprint, Outline};
 use brolga::{Error, Model, Result, State, Threads};
 use brolga_command::Compiled;
 
@@ -53,6 +53,10 @@ impl Compiled for Jit<'_> {
 
     fn training(&self) -> Vec<&str> {
         training(&self.model)
+    }
+
+    fn plan(&self) -> Option<Outline> {
+        self.model.plan()
     }
 
     fn fields(&self, entry: &str) -> Result<Vec<Field>> {

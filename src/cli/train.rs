@@ -9,7 +9,7 @@ use brolga::Result;
 use brolga_command::{Bar, Training, output, train};
 use clap::Args;
 
-use super::args::{MachineArgs, ModelArgs, OverwriteArgs, PartialArgs, TrainingEntry, whole};
+use super::args::{MachineArgs, ModelArgs, OverwriteArgs, PartialArgs, whole};
 use super::destination::Destinations;
 use super::jit::Jit;
 pub use progress::Drawn;
@@ -32,11 +32,12 @@ pub struct TrainArgs {
     /// Data set to train on [default: the one that the model names]
     #[arg(long, value_name = "D")]
     pub data: Option<PathBuf>,
-    #[command(flatten)]
-    pub entry: TrainingEntry,
-    /// Times to go through the training part
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = whole::<u64>, allow_negative_numbers = true)]
-    pub epochs: u64,
+    /// The entry point that makes one update, instead of the model's plan [default: the plan, or else `train`]
+    #[arg(long, value_name = "E")]
+    pub entry: Option<String>,
+    /// Times to go through the training part, instead of the model's plan [default: the plan, or else 20]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>, allow_negative_numbers = true)]
+    pub epochs: Option<u64>,
     /// Samples of one update; the same as --dim batch=N. What an epoch leaves after whole batches waits for another epoch
     #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
     pub batch: Option<usize>,
@@ -89,7 +90,7 @@ pub fn run(args: &TrainArgs, mut destinations: Destinations) -> Result<ExitCode>
     let model = args.model.load_batched(args.batch, args.machine.options(&threads)?)?;
     destinations.reads_model(model.files());
     let training = Training {
-        entry: &args.entry.name,
+        entry: args.entry.as_deref(),
         data: args.data.as_deref(),
         epochs: args.epochs,
         seed: args.seed,

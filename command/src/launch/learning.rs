@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use brolga_runtime::{Result, Threads};
 
 use super::{COMMON, FORCE, Subcommand, WEIGHTS, beside, destinations, training};
+use crate::compiled::Compiled;
 use crate::container::Ready;
 use crate::evaluate::{Evaluated, evaluate};
 use crate::files::Start;
@@ -16,7 +17,7 @@ use crate::train::{Training, train};
 const TRAIN: [Known; 13] = [
     valued("--data", "D", "Data set to train on [default: the one that the model names]"),
     valued("--entry", "E", "The entry point that makes one update"),
-    valued("--epochs", "N", "Times to go through the training part [default: 20]"),
+    valued("--epochs", "N", "Times to go through the training part [default: the model's plan, or else 20]"),
     valued(
         "--seed",
         "S",
@@ -62,7 +63,8 @@ pub static LEARNING: [Subcommand; 2] = [
 ];
 
 fn trained(model: &mut Ready, threads: &Threads, given: &Given, _: &Path) -> Result<ExitCode> {
-    let entry = training(model, given)?;
+    let plan = model.plan().filter(|_| !given.has("--entry") && !given.has("--epochs"));
+    let entry = plan.is_none().then(|| training(model, given)).transpose()?;
     let whole = "a whole number";
     let seed = given.number("--seed", "a whole number from 0 to 2^63 - 1")?.unwrap_or(0u64);
     if i64::try_from(seed).is_err() {
@@ -81,9 +83,9 @@ fn trained(model: &mut Ready, threads: &Threads, given: &Given, _: &Path) -> Res
         }
     }
     let wanted = Training {
-        entry: &entry,
+        entry: entry.as_deref(),
         data: given.path("--data"),
-        epochs: given.number("--epochs", whole)?.unwrap_or(20),
+        epochs: given.number("--epochs", whole)?,
         seed,
         target: given.text("--target")?,
         fold: given.number("--fold", whole)?,

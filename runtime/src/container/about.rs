@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::names::check_name;
+use crate::training::plan::Outline;
 
 /// What a model declares that whoever runs its container must know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct About {
     pub data: DataRules,
     /// What is known of each entry that trains.
     pub training: Vec<Training>,
+    /// The plan that the model is trained by, if all its entries are there; else without phases.
+    pub plan: Outline,
 }
 
 /// How data is read for a model, as its file says.
@@ -50,6 +53,8 @@ impl About {
     pub(super) fn check(&self) -> Result<()> {
         let sizes = self.sizes.iter().flatten().map(|(name, _)| name);
         let entries = self.training.iter().map(|training| &training.entry);
-        sizes.chain(entries).try_for_each(|name| check_name(name))
+        let planned =
+            self.plan.trainees.iter().flat_map(|trainee| trainee.measures.iter().chain([&trainee.entry]));
+        sizes.chain(entries).chain(planned).try_for_each(|name| check_name(name))
     }
 }

@@ -13,6 +13,7 @@ use crate::run::record::{DataRecord, HeldOutRecord};
 use crate::run::state::SlotKind;
 use crate::tensors::dtype::DType;
 use crate::tensors::memory::no_memory;
+use crate::training::plan::{Length, Outline, Outlined, Phase, UpdateBatch};
 
 /// What checks keep beside a record of a list, in bytes: where it is, to find what is there twice.
 const BESIDE: usize = 32;
@@ -294,6 +295,54 @@ impl Binary for Samples {
     }
 }
 
+/// Epochs or updates, and how many.
+impl Binary for Length {
+    const LEAST: usize = 9;
+
+    fn name() -> String {
+        "length".to_owned()
+    }
+
+    fn write(&self, to: &mut Vec<u8>) {
+        match self {
+            Length::Epochs(epochs) => (0u8, *epochs).write(to),
+            Length::Updates(updates) => (1u8, *updates).write(to),
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Length> {
+        match u8::read(from)? {
+            0 => u64::read(from).map(Length::Epochs),
+            1 => u64::read(from).map(Length::Updates),
+            number => Err(wrong(format!("there is no kind of length {number}"))),
+        }
+    }
+}
+
+/// A number of samples, or all that there are.
+impl Binary for UpdateBatch {
+    const LEAST: usize = 1;
+
+    fn name() -> String {
+        "batch".to_owned()
+    }
+
+    fn write(&self, to: &mut Vec<u8>) {
+        match self {
+            UpdateBatch::Samples(samples) => (0u8, *samples).write(to),
+            UpdateBatch::All => 1u8.write(to),
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<UpdateBatch> {
+        match u8::read(from)? {
+            0 => usize::read(from).map(UpdateBatch::Samples),
+            1 => Ok(UpdateBatch::All),
+            number => Err(wrong(format!("there is no kind of batch {number}"))),
+        }
+    }
+}
+
 /// A record of the manifest, as it is documented.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record {
@@ -349,7 +398,8 @@ records! {
         classes: Vec<String>,
         sizes: Vec<Vec<(String, usize)>>,
         data: DataRules,
-        training: Vec<Training>
+        training: Vec<Training>,
+        plan: Outline
     }
     DataRules "rules of data" {
         set: Option<String>,
@@ -358,6 +408,14 @@ records! {
         columns: Vec<String>,
         others: Vec<String>
     }
+    Outline "plan" { trainees: Vec<Outlined>, phases: Vec<Phase> }
+    Outlined "trainee" {
+        entry: String,
+        data: Option<String>,
+        batch: Option<UpdateBatch>,
+        measures: Vec<String>
+    }
+    Phase "phase" { trainee: usize, length: Length }
     Training "training" {
         entry: String,
         decides: Vec<(String, String)>,

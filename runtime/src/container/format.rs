@@ -12,7 +12,7 @@ pub const MAGIC: [u8; 8] = CONTAINER;
 /// The version of the format that is written and read. It stands for the layout of the file, the fields of the manifest, and
 /// how code is called ([`ArgumentBlock`](crate::ArgumentBlock), [`EntryFn`](crate::EntryFn)): whenever one of them changes,
 /// so does the version. No other version is read.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// A number in the header, or in a row of the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use brolga::models::data;
 use brolga::models::rows::{Kind, ROWS, Run, runs};
-use brolga::runtime::{self, Epoch, Executables, Field, Flow, Manifest, Outlook, Progress, Split, Update};
+use brolga::runtime::{
+    self, Epoch, Executables, Field, Flow, Manifest, Outlook, Plan, Progress, Split, Update,
+};
 use brolga::{CompileOptions, Error, Model, Result, Settings, Threads};
 use brolga_command::report::{metric, metrics, pairs};
 use brolga_command::{Bar, Json, output};
@@ -87,9 +89,10 @@ fn trained(
     model.fit(&mut state, threads, &mut *data)?;
     let evaluation = model.evaluation("train.eval", data.len(Split::Validation))?;
     let executables = Executables { train, formulas: model.formulas("train", &[])?, evaluation };
-    let options = runtime::Options { epochs, seed, checkpoints: None, log: None };
+    let options = runtime::Options { seed, checkpoints: None, log: None };
+    let plan = Plan::epochs(executables, epochs);
     let mut watch = Watch { bar: output::moves().then(Drawn::new), epochs };
-    let outcome = runtime::train(&executables, &mut state, threads, &mut *data, &options, &mut watch);
+    let outcome = runtime::train(&plan, &mut state, threads, &mut [&mut *data], &options, &mut watch);
     if let Some(bar) = &watch.bar {
         bar.finish();
     }

@@ -3,7 +3,7 @@
 use brolga_command::Bar;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Draws how far an epoch is.
+/// Draws how far an epoch is, or a whole plan.
 pub struct Drawn(ProgressBar);
 
 impl Drawn {
@@ -14,20 +14,20 @@ impl Drawn {
 }
 
 impl Bar for Drawn {
-    fn start(&mut self, batches: u64) {
-        let template = "epoch {prefix} {bar:30} {pos}/{len} {msg} {eta}";
+    fn start(&mut self, updates: u64) {
+        let template = "{prefix} {bar:30} {pos}/{len} {msg} {eta}";
         // The template is fixed, and right.
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        self.0 = ProgressBar::with_draw_target(Some(batches), ProgressDrawTarget::stderr_with_hz(10));
+        self.0 = ProgressBar::with_draw_target(Some(updates), ProgressDrawTarget::stderr_with_hz(10));
         self.0.set_style(style);
     }
 
-    fn step(&mut self, position: u64, epoch: &str, message: Option<String>) {
-        self.0.set_position(position);
-        if position == 1 {
-            self.0.set_prefix(epoch.to_owned());
+    fn step(&mut self, position: u64, what: &str, message: Option<String>) {
+        if position <= self.0.position() {
             self.0.reset_eta();
         }
+        self.0.set_position(position);
+        self.0.set_prefix(what.to_owned());
         if let Some(message) = message {
             self.0.set_message(message);
         }

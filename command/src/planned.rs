@@ -1,0 +1,141 @@
+//! A plan of training with all that it needs: executables, and the data sets that they read.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use brolga_models::data;
+use brolga_runtime::{
+    Batches, Executable, Executables, Field, LoadReport, Manifest, Outline, Outlined, Plan, Result, Split,
+    State, Trainee, UpdateBatch,
+};
+
+use crate::answers::fields;
+use crate::compiled::{Compiled, Of, formulas};
+use crate::data_set::{Wanted, check_classes, named_source, open, read};
+use crate::refused;
+use crate::train::updating;
+
+/// A data set of a run.
+pub(crate) struct Set {
+    pub source: PathBuf,
+    /// How it was read.
+    pub read: data::Options,
+    pub data: Box<dyn Batches>,
+    fields: Vec<Field>,
+}
+
+/// How a run asks for its data.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub seed: u64,
+    pub target: Option<&'a str>,
+    pub fold: Option<usize>,
+    pub partial: bool,
+}
+
+/// The data set of each trainee: the one that the user gives, that of the phase, or the model's; none for an entry without inputs.
+/// All entries train, on batches of some samples.
+pub(crate) fn sources<M: Compiled>(
+    model: &M,
+    outline: &Outline,
+    given: Option<&Path>,
+) -> Of<M, Vec<PathBuf>> {
+    let mut sources = Vec::new();
+    let takes_data = |trainee: &Outlined| model.fields(&trainee.entry).is_ok_and(|fields| !fields.is_empty());
+    let any = outline.trainees.iter().any(takes_data);
+    for trainee in &outline.trainees {
+        let manifest = model.executable(&trainee.entry, None)?;
+        updating(manifest.manifest(), &model.training())?;
+        expect_samples(model, manifest.manifest())?;
+        let given = given.filter(|_| takes_data(trainee) || !any);
+        let named = trainee.data.as_deref().or(model.data());
+        sources.push(named_source(given, named, model, &trainee.entry)?);
+    }
+    Ok(sources)
+}
+
+/// Refuses batches without samples.
+fn expect_samples<M: Compiled>(model: &M, manifest: &Manifest) -> Result<()> {
+    let is_empty = |input: &brolga_runtime::Input| input.dims.get(input.samples_axis()) == Some(&0);
+    match model.has_batch() && manifest.inputs.iter().any(is_empty) {
+        true => Err(refused("a batch must hold at least one sample")),
+        false => Ok(()),
+    }
+}
+
+/// The plan of a run, and the data sets that its trainees read. A set is opened once for all that read the same of it.
+pub(crate) fn planned<M: Compiled>(
+    model: &M,
+    outline: &Outline,
+    sources: &[PathBuf],
+    asked: &Asked<'_>,
+    state: &State,
+    loaded: Option<&LoadReport>,
+) -> Of<M, (Plan, Vec<Set>)> {
+    let mut sets: Vec<Set> = Vec::new();
+    let mut trainees = Vec::new();
+    for (trainee, source) in outline.trainees.iter().zip(sources) {
+        let train = model.executable(&trainee.entry, None)?;
+        let (seed, target, fold) = (asked.seed, asked.target, asked.fold);
+        let wanted = Wanted { source, seed, target, fold, partial: asked.partial };
+        let fields = fields_of(model, trainee, train.manifest())?;
+        let known = sets.iter().position(|set| set.source == *source && set.fields == fields);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let read = read(&wanted, model, train.manifest(), state, loaded)?;
+                let data = open(source, &fields, &read)?;
+                sets.push(Set { source: source.clone(), read, data, fields });
+                sets.len() - 1
+            }
+        };
+        let data = &*sets[at].data;
+        check_classes(train.manifest(), data)?;
+        trainees.push(bound(model, trainee, train, data, at)?);
+    }
+    Ok((Plan { trainees, phases: outline.phases.clone() }, sets))
+}
+
+/// The executables of a trainee for its data set.
+fn bound<M: Compiled>(
+    model: &M,
+    trainee: &Outlined,
+    train: Arc<Executable>,
+    data: &dyn Batches,
+    at: usize,
+) -> Of<M, Trainee> {
+    let entry = &trainee.entry;
+    let train = match trainee.batch {
+        None => train,
+        Some(UpdateBatch::Samples(samples)) => model.executable(entry, Some(samples))?,
+        Some(UpdateBatch::All) => model.executable(entry, Some(data.len(Split::Train)))?,
+    };
+    let samples = data.len(Split::Validation);
+    let formulas = formulas(model, entry)?;
+    let evaluation = |name: &str| match model.has(name) {
+        true => model.evaluation(name, samples),
+        false => Ok(None),
+    };
+    let mut measures = Vec::new();
+    for measure in &trainee.measures {
+        let found = evaluation(&format!("{measure}.eval"))?;
+        measures.extend(found.map(|found| (measure.clone(), found)));
+    }
+    let evaluation = evaluation(&format!("{entry}.eval"))?;
+    let executables = Executables { train, formulas, evaluation };
+    Ok(Trainee { name: entry.clone(), executables, measures, data: at })
+}
+
+/// What a trainee and its evaluations take of a sample.
+fn fields_of<M: Compiled>(model: &M, trainee: &Outlined, manifest: &Manifest) -> Of<M, Vec<Field>> {
+    let mut all = fields(&manifest.inputs);
+    let evaluations = trainee.measures.iter().chain([&trainee.entry]).map(|entry| format!("{entry}.eval"));
+    for entry in evaluations.filter(|entry| model.has(entry)) {
+        for field in model.fields(&entry)? {
+            if !all.iter().any(|known| known.name == field.name) {
+                all.push(field);
+            }
+        }
+    }
+    Ok(all)
+}
