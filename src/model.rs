@@ -510,5 +510,6 @@ pub(crate) fn slot_kind(kind: brolga_frontend::SlotKind) -> SlotKind {
         brolga_frontend::SlotKind::Optimizer => SlotKind::Optimizer,
         brolga_frontend::SlotKind::Step => SlotKind::Step,
         brolga_frontend::SlotKind::Seed => SlotKind::Seed,
+        brolga_frontend::SlotKind::Kept => SlotKind::Kept,
     }
 }

@@ -68,13 +68,16 @@ fn check(name: &str) -> Built<()> {
     Err(Fault::new(wrong))
 }
 
+/// How the names of state begin that says where loops ended.
+pub(crate) const KEPT: &str = "kept.";
+
 /// An error if a piece of state cannot have this name.
 pub(crate) fn check_state(name: &str, kind: SlotKind) -> Built<()> {
     check(name)?;
     let own = matches!(kind, SlotKind::Parameter | SlotKind::Buffer);
-    if own && (["step", "seed"].contains(&name) || name.starts_with("optim.")) {
+    if own && (["step", "seed"].contains(&name) || ["optim.", KEPT].iter().any(|of| name.starts_with(of))) {
         return Err(Fault::new(format!("`{name}` is the name of a part of the training state"))
-            .note("`step`, `seed` and names that begin with `optim.` are kept for it: choose another name"));
+            .note("`step`, `seed` and names that begin with `optim.` or `kept.` are taken for it: choose another name"));
     }
     if own && name.starts_with("augment.") {
         return Err(Fault::new(format!("`{name}` would be a state of `augment`, whose layers have none")).note(

@@ -23,6 +23,9 @@ pub enum SlotKind {
     Step,
     /// The key of all random numbers: `seed`, an `i64[]`.
     Seed,
+    /// Where a loop of an entry ended when it was run last: `kept.<entry>.<carry>`, and whether it has been run,
+    /// `kept.<entry>.<carry>.begun`. It may have the size `batch`.
+    Kept,
 }
 
 /// A piece of state.
@@ -47,6 +50,7 @@ impl SlotKind {
             SlotKind::Optimizer => "the memory of an optimiser",
             SlotKind::Step => "the number of training steps",
             SlotKind::Seed => "the seed",
+            SlotKind::Kept => "where a loop ended",
         }
     }
 }

@@ -152,7 +152,8 @@ impl Decoder<'_> {
             BodyWord::Carry => {
                 let name = given.get("name").and_then(|value| self.identifier(value));
                 let start = self.given_expression(given, "start", span);
-                BodyStepKind::Carry { name: name?, start }
+                let kept = given.get("kept").map(|value| self.expression_or_mistake(value));
+                BodyStepKind::Carry { name: name?, start, kept }
             }
             BodyWord::State => {
                 let name = self.given_template(given, span);

@@ -204,7 +204,7 @@ impl Structured for BodyWord {
                     ]
                 }
             }
-            BodyWord::Carry => const { &[NAME, needs("start", Form::Value)] },
+            BodyWord::Carry => const { &[NAME, needs("start", Form::Value), may("kept", Form::Value)] },
             BodyWord::State => const { &[NAME, needs("type", Form::Text), may("init", Form::Initializer)] },
             BodyWord::Update => UPDATE,
             BodyWord::Expr => const { &[needs("value", Form::Value)] },

@@ -126,6 +126,8 @@ pub(crate) enum BodyStepKind {
     Carry {
         name: Spanned<String>,
         start: Expr,
+        /// Whether it, or which of its rows, begin where they ended when the entry was run last.
+        kept: Option<Expr>,
     },
     /// A tensor that is kept and not trained.
     State {

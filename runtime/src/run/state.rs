@@ -25,17 +25,20 @@ pub enum SlotKind {
     Step,
     /// The key of the random numbers, i64, named `seed`. Starts fresh where a file lacks it.
     Seed,
+    /// Where a loop of an entry ended when it was run last, named `kept.<entry>.…`: zeros before. Starts fresh where a file lacks it.
+    Kept,
 }
 
 impl SlotKind {
     /// All kinds.
-    pub const ALL: [SlotKind; 6] = [
+    pub const ALL: [SlotKind; 7] = [
         SlotKind::Parameter,
         SlotKind::Buffer,
         SlotKind::Fitted,
         SlotKind::Optimizer,
         SlotKind::Step,
         SlotKind::Seed,
+        SlotKind::Kept,
     ];
 
     /// Whether it belongs to the network itself (saved with weights, required when loading).

@@ -62,6 +62,7 @@ fn kind_macro(kind: SlotKind) -> &'static str {
         SlotKind::Optimizer => "BROLGA_OPTIMIZER",
         SlotKind::Step => "BROLGA_STEP",
         SlotKind::Seed => "BROLGA_SEED",
+        SlotKind::Kept => "BROLGA_KEPT",
     }
 }
 

@@ -79,7 +79,7 @@ impl Builder<'_> {
                 Some(name) => self.named(Some(name), "scan", body, position),
                 None => self.scan(scan, "", span),
             },
-            BodyStepKind::Carry { name, start } => self.declare_carry(name, start, span),
+            BodyStepKind::Carry { name, start, kept } => self.declare_carry(name, start, kept.as_ref(), span),
             BodyStepKind::State { name, .. } => self.named(Some(name), "state", body, position),
             BodyStepKind::Update(new) => self.update_in_body(new, span),
             BodyStepKind::Expr(value) => self.current = self.eval(value),

@@ -92,6 +92,8 @@ pub(crate) struct NamedCarry {
     pub place: FilePlace,
     /// Its number among the carries of the loop; nothing if its start is a mistake.
     pub carry: Option<usize>,
+    /// The state that says where it ended, if it begins there.
+    pub kept: Option<String>,
     pub next: Next,
 }
 

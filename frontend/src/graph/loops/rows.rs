@@ -69,7 +69,14 @@ impl Builder<'_> {
         let before = self.carry(&path, start);
         if let Some(open) = self.loops.innermost() {
             let carry = Some(open.carries.len() - 1);
-            open.named.push(NamedCarry { name: path.clone(), path, place, carry, next: Next::Missing });
+            open.named.push(NamedCarry {
+                name: path.clone(),
+                path,
+                place,
+                carry,
+                kept: None,
+                next: Next::Missing,
+            });
         }
         Ok(before)
     }

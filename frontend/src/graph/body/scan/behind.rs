@@ -56,8 +56,13 @@ impl Builder<'_> {
         let (carries, alive) = (carries?, alive?);
         self.expect_rows(&named, &carries, alive)?;
         let result = self.result_of_step(walk, alive)?;
+        let kept = named
+            .iter()
+            .zip(&carries)
+            .filter_map(|(carry, (number, _))| Some((*number, carry.kept.clone()?)));
+        let kept: Vec<(usize, String)> = kept.collect();
         let paths = named.into_iter().map(|carry| carry.path);
-        let closed = self.close(walk, paths.zip(carries).collect(), alive, result);
+        let closed = self.close(walk, paths.zip(carries).collect(), alive, result, &kept);
         closed.map_err(|fault| self.fail(fault, walk.span)).ok()
     }
 
@@ -166,7 +171,14 @@ impl Builder<'_> {
     }
 
     /// Closes the loop, and gives names and the current value what they are behind it.
-    fn close(&mut self, walk: &Walk, carries: Vec<Becomes>, alive: Alive, result: Val) -> Built<()> {
+    fn close(
+        &mut self,
+        walk: &Walk,
+        carries: Vec<Becomes>,
+        alive: Alive,
+        result: Val,
+        kept: &[(usize, String)],
+    ) -> Built<()> {
         let mut asked = Asked::default();
         let numbers: Vec<usize> = carries.iter().map(|(_, (number, _))| *number).collect();
         self.begin_again_where_ended(&numbers, alive)?;
@@ -189,6 +201,9 @@ impl Builder<'_> {
             _ => None,
         };
         let results = self.close_loop(&asked.stacked)?;
+        for (number, state) in kept {
+            self.keep_end(state, results.carries[*number])?;
+        }
         let length = walk.way.as_ref().map_or(0, |way| way.length);
         let steps = match counted {
             Some(_) => results.carries[count],

@@ -3,6 +3,7 @@
 
 mod behind;
 mod ending;
+mod kept;
 mod walk;
 mod way;
 
@@ -111,9 +112,16 @@ impl Builder<'_> {
 
     /// Declares a carry of the innermost loop. From here on `prev.<name>` is what it was before this step, and the name itself
     /// stands for nothing until it is given.
-    pub(super) fn declare_carry(&mut self, name: &Spanned<String>, start: &Expr, span: Span) {
+    pub(super) fn declare_carry(
+        &mut self,
+        name: &Spanned<String>,
+        start: &Expr,
+        kept: Option<&Expr>,
+        span: Span,
+    ) {
         self.loops.starting = true;
         let value = self.eval(start);
+        let kept_rows = kept.map(|kept| (self.eval(kept), kept.span));
         self.loops.starting = false;
         let frame = self.body_frame();
         let Some(number) = self.loops.innermost().map(|open| open.number) else {
@@ -133,11 +141,23 @@ impl Builder<'_> {
             return;
         }
         let start = self.start_of(&name.value, value, start.span, number);
+        let (start, kept) = match (start, kept_rows) {
+            (Some(start), Some((rows, span))) => self.kept_start(&name.value, start, rows, span).unzip(),
+            (start, _) => (start, None),
+        };
+        let kept = kept.flatten();
         let before = start.map(|start| self.carry(&name.value, start));
         let (place, path) = ((self.source.clone(), name.span), self.full_name(&name.value));
         let Some(open) = self.loops.innermost() else { return };
         let carry = before.map(|_| open.carries.len() - 1);
-        open.named.push(NamedCarry { name: name.value.clone(), path, place, carry, next: Next::Missing });
+        open.named.push(NamedCarry {
+            name: name.value.clone(),
+            path,
+            place,
+            carry,
+            kept,
+            next: Next::Missing,
+        });
         let carry = (number, open.named.len() - 1);
         let value = before.map_or(Val::Unknown, Val::Tensor);
         self.frames[frame].names.insert(format!("prev.{}", name.value), (value, name.span));

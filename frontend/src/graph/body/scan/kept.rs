@@ -1,0 +1,101 @@
+//! Kept carries: they begin where the entry's last run has ended (truncated back-propagation, Williams & Peng, "An efficient
+//! gradient-based algorithm for on-line training of recurrent network trajectories", 1990; persistent chains; streams).
+
+use brolga_ir::scalar::ScalarOp;
+use brolga_ir::{DType, Type};
+
+use crate::graph::builder::Builder;
+use crate::graph::init::Init;
+use crate::graph::names::KEPT;
+use crate::graph::state::SlotKind;
+use crate::graph::value::{Built, Fault, Tensor, Val};
+use crate::source::Span;
+
+impl Builder<'_> {
+    /// The start of a carry that is kept, and the name of its state: where it ended before, in the rows that `kept` says; before the
+    /// first run, and in all other rows, `start`. Nothing after a mistake, which is reported.
+    pub(super) fn kept_start(
+        &mut self,
+        name: &str,
+        start: Tensor,
+        kept: Val,
+        span: Span,
+    ) -> Option<(Tensor, Option<String>)> {
+        let rows = match kept {
+            Val::Unknown => return None,
+            Val::Bool(false) => return Some((start, None)),
+            Val::Bool(true) => None,
+            Val::Tensor(rows) if self.is_of_rows(rows, start) => Some(rows),
+            other => {
+                let found = match other {
+                    Val::Tensor(tensor) => self.ops().ty(tensor).to_string(),
+                    other => other.describe(),
+                };
+                let ty = self.ops().ty(start);
+                let message =
+                    format!("`kept` of `{name}` says for each row whether it goes on, found {found}");
+                let rows = ty.dims.first().map_or(String::new(), |rows| format!(", or a bool[{rows}]"));
+                self.fail(Fault::new(message).help(format!("`{name}` is {ty}: give `true`{rows}")), span);
+                return None;
+            }
+        };
+        if self.loops.around() > 0 {
+            let fault = Fault::new(format!(
+                "`{name}` is kept from run to run, but stands in a loop inside of another"
+            ));
+            let fault = fault.note("such a loop is run anew in each step of the outer one");
+            self.fail(fault.help("hand its end on by a `Carry` of the outer loop"), span);
+            return None;
+        }
+        let state = format!("{KEPT}{}.{}", self.graph.graph.name, self.full_name(name));
+        let result = self.going_on(&state, start, rows);
+        result.map(|start| (start, Some(state))).map_err(|fault| self.fail(fault, span)).ok()
+    }
+
+    /// Whether a value is a truth value for all, or for each row of another.
+    fn is_of_rows(&mut self, rows: Tensor, of: Tensor) -> bool {
+        let ops = self.ops();
+        let (rows, of) = (ops.ty(rows), ops.ty(of));
+        rows.dtype == DType::Bool && rows.rank() <= 1 && of.dims.starts_with(&rows.dims)
+    }
+
+    /// Where a carry begins: no gradient goes beyond.
+    fn going_on(&mut self, state: &str, start: Tensor, rows: Option<Tensor>) -> Built {
+        let ty = self.ops().ty(start);
+        let zero = Init::Constant(0.0);
+        self.state(state, ty, SlotKind::Kept, zero.clone())?;
+        let flag = begun(state);
+        self.state(&flag, Type::scalar(DType::Bool), SlotKind::Kept, zero)?;
+        // Another pass of the same run begins where the first one has.
+        let at_start = |builder: &Self, name: &str| {
+            let first = builder.slots.earlier(name).first().copied();
+            first.or_else(|| builder.slots.get(name).map(|(_, value)| value))
+        };
+        let (Some(old), Some(has_begun)) = (at_start(self, state), at_start(self, &flag)) else {
+            return Ok(start);
+        };
+        let mut condition = has_begun;
+        if let Some(rows) = rows {
+            let b = &mut self.ops().b;
+            let dims = b.dims(rows);
+            let all = b.broadcast(has_begun, &dims, &[])?;
+            condition = b.elementwise(ScalarOp::And, &[all, rows])?;
+        }
+        let old = self.ops().stop_gradient(old)?;
+        self.where_rows(condition, old, start)
+    }
+
+    /// Notes where a kept carry has ended.
+    pub(super) fn keep_end(&mut self, state: &str, end: Tensor) -> Built<()> {
+        let end = self.ops().stop_gradient(end)?;
+        let yes = self.ops().full(1.0, &Type::scalar(DType::Bool))?;
+        self.slots.set(state, end);
+        self.slots.set(&begun(state), yes);
+        Ok(())
+    }
+}
+
+/// The name of the state that says whether a carry has ever ended.
+fn begun(state: &str) -> String {
+    format!("{state}.begun")
+}
