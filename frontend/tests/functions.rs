@@ -51,6 +51,72 @@ fn a_call_is_its_expression() {
     }
 }
 
+/// A function sees nothing of the place that calls it: neither a name of a block, a `Sequential` or a step of a loop, nor the current
+/// value.
+#[test]
+fn functions_see_nothing_of_their_call() {
+    let local = "\"f(a)\": \"a + local\"";
+    let block = |steps: &str| format!("{{ \"Own\": Block(body: [{steps}]), \"Twice\":");
+    let loops = |name: &str| {
+        format!(
+            "Scan({name} times: 2, body: [Carry(\"h\", \"x\"), Let(\"local\", \"prev.h\"), Let(\"h\", \"f(prev.h)\")])"
+        )
+    };
+    for (functions, blocks, body, message) in [
+        (
+            local,
+            block("Let(\"local\", \"x\"), Expr(\"f(x)\")"),
+            "Own".to_owned(),
+            "there is no value `local` here",
+        ),
+        (
+            local,
+            block("Parameter(name: \"local\", dims: [2]), Expr(\"f(x)\")"),
+            "Own".into(),
+            "there is no value `local`",
+        ),
+        (local, block("Relu"), loops(""), "there is no value `local` here"),
+        (local, block("Relu"), loops("name: \"s\","), "there is no value `local` here"),
+        (
+            local,
+            block("Relu"),
+            "Sequential(name: \"walk\", [Parameter(name: \"local\", dims: [2]), Expr(\"f(x)\")])".into(),
+            "there is no value `local` here",
+        ),
+        ("\"f(a)\": \"a * it\"", block("Relu"), "Expr(\"f(x)\")".into(), "there is no value `it` here"),
+        (
+            "\"f(a)\": \"a * size(0)\"",
+            block("Relu"),
+            "Expr(\"f(x)\")".into(),
+            "there is no current value here",
+        ),
+    ] {
+        let text = model(functions, &body, "it").replace("{ \"Twice\":", &blocks);
+        let found = mistakes(&text.replace("Expr(\"times(it, k)\")", "Expr(\"it * k\")"));
+        assert!(found.contains(message), "{functions} {body}: {found}");
+    }
+    // The model's own is meant, whatever has its name around.
+    for body in [
+        "Sequential(name: \"walk\", [Parameter(name: \"b\", dims: [2]), Expr(\"f(x)\")])",
+        "Scan(name: \"s\", times: 1, body: [Let(\"b\", \"100\"), Expr(\"f(x)\")]), Expr(\"it[:, 0]\")",
+        "Scan(times: 1, body: [Let(\"b\", \"100\"), Expr(\"f(x)\")]), Expr(\"it[:, 0]\")",
+        "Other",
+    ] {
+        let functions = "\"f(a)\": \"a * b\"";
+        let whole = format!("Parameter(name: \"b\", dims: []), Ref(\"x\"), {body}");
+        let other = "{ \"Other\": Block(body: [Let(\"b\", \"100\"), Expr(\"f(x)\")]), \"Twice\":";
+        let text = model(functions, &whole, "it").replace("{ \"Twice\":", other);
+        let instance = build(&text.replace("Expr(\"times(it, k)\")", "Expr(\"it * k\")"));
+        let given = HashMap::from([
+            ("x".to_owned(), Tensor::f64([2], [1.0, 2.0])),
+            ("b".to_owned(), Tensor::f64([], [3.0])),
+            ("walk.b".to_owned(), Tensor::f64([2], [100.0, 100.0])),
+        ]);
+        let found = run(instance.graph("infer").expect("infer"), &given);
+        assert_eq!(numbers(&found["y"]), [3.0, 6.0], "{body}");
+    }
+}
+
 #[test]
 fn mistakes_of_functions_are_told() {
     for (functions, output, message) in [

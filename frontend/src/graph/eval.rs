@@ -104,6 +104,12 @@ impl Builder<'_> {
             None if self.has_many_mistakes() => diagnostic,
             None => diagnostic.suggest(name, self.visible_names().iter().map(String::as_str)),
         };
+        if self.is_in_call() {
+            diagnostic = diagnostic.note(
+                "a function sees its arguments and the model's names: no current value, nor the names of a block or loop that \
+                 calls it",
+            );
+        }
         self.report(diagnostic);
         Val::Unknown
     }

@@ -17,6 +17,10 @@ pub(crate) struct Frame {
     pub parent: Option<usize>,
     /// The frame of a repetition holds its index only; names given inside belong to the body around it.
     pub is_loop: bool,
+    /// How long the path is where the body of its file begins, of the outermost frame of a file.
+    pub depth: usize,
+    /// The frame of a call of one of the model's own functions: what is evaluated in it sees nothing of the place of the call.
+    pub is_call: bool,
     /// The carries that are declared in this body, by name: the number of the loop, and that of the carry in it.
     pub carried: HashMap<String, (u32, usize)>,
 }

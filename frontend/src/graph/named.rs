@@ -19,6 +19,11 @@ impl NamedValues {
         self.own.get(path).or_else(around)
     }
 
+    /// What has that path outside of all loops.
+    pub fn outermost(&self, path: &str) -> Option<&Val> {
+        self.around.first().unwrap_or(&self.own).get(path)
+    }
+
     pub fn insert(&mut self, path: String, value: Val) {
         self.own.insert(path, value);
     }

@@ -20,7 +20,7 @@ impl Builder<'_> {
     }
 
     /// Calls a function of the model's own, whose arguments have these values. It sees them and the model's names, not those of the
-    /// place where it is called. A call counts as a step.
+    /// place where it is called, nor the current value there. A call counts as a step.
     pub(in crate::graph) fn call_own(
         &mut self,
         function: &UserFunction,
@@ -33,14 +33,13 @@ impl Builder<'_> {
         if self.has_too_many_steps(span) || self.is_too_deep(&function.name.value, span) {
             return Val::Unknown;
         }
-        let mut root = self.frame;
-        while let Some(parent) = self.frames[root].parent {
-            root = parent;
-        }
-        let frame = Frame { names: names.into(), parent: Some(root), ..Frame::default() };
+        let parent = Some(self.root_frame());
+        let frame = Frame { names: names.into(), parent, is_call: true, ..Frame::default() };
+        let current = std::mem::replace(&mut self.current, Val::None);
         self.depth += 1;
         let value = self.in_frame(frame, |builder| builder.eval(&function.body));
         self.depth -= 1;
+        self.current = current;
         value
     }
 

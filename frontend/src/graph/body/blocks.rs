@@ -35,11 +35,8 @@ impl Builder<'_> {
             return self.skip();
         }
         // Blocks see the model's names and their own, not those of the place where they are called.
-        let mut root = self.frame;
-        while let Some(parent) = self.frames[root].parent {
-            root = parent;
-        }
-        let frame = Frame { names: names.into(), parent: Some(root), ..Frame::default() };
+        let parent = Some(self.root_frame());
+        let frame = Frame { names: names.into(), parent, ..Frame::default() };
         self.depth += 1;
         self.in_frame(frame, |builder| {
             // The body is run even where arguments are mistakes: parameters without a value are unknown then.

@@ -43,7 +43,9 @@ impl Builder<'_> {
         let outer_values = std::mem::take(&mut self.values);
         self.in_file(tree, |builder| {
             let names = builder.import_names(tree, import, &values);
-            let frame = Frame { names: names.into(), ..Frame::default() };
+            let within = part.prefix.split('.').filter(|part| !part.is_empty()).count();
+            let depth = builder.path.len() + within;
+            let frame = Frame { names: names.into(), depth, ..Frame::default() };
             builder.in_frame(frame, |builder| builder.run_import(tree, &part));
         });
         let values = std::mem::replace(&mut self.values, outer_values);

@@ -24,8 +24,9 @@ impl Builder<'_> {
 
     /// The value of a name: the current value, then the names of block, loops and model, then layers.
     pub fn lookup(&mut self, name: &str) -> Option<Val> {
+        let in_call = self.is_in_call();
         match name {
-            "it" => return Some(self.current.clone()),
+            "it" => return (!in_call).then(|| self.current.clone()),
             "training" => return Some(Val::Bool(self.train)),
             "pi" => return Some(Val::Float(std::f64::consts::PI)),
             "inf" => return Some(Val::Float(f64::INFINITY)),
@@ -43,7 +44,11 @@ impl Builder<'_> {
             }
             frame = self.frames[at].parent;
         }
-        if let Some(value) = self.paths_of(name).find_map(|path| self.values.get(&path)) {
+        let known = |path: String| match in_call {
+            true => self.values.outermost(&path),
+            false => self.values.get(&path),
+        };
+        if let Some(value) = self.paths_of(name).find_map(known) {
             return Some(value.clone());
         }
         // State that is fitted to data, such as `data.image.mean`, with its present value.
@@ -51,12 +56,38 @@ impl Builder<'_> {
         (slot.kind == SlotKind::Fitted).then_some(Val::Tensor(value))
     }
 
-    /// The paths that a name may stand for, from the innermost scope outwards.
+    /// The paths that a name may stand for, from the innermost scope outwards. In a call of a function of the model's own that is
+    /// the scope of the file's body.
     fn paths_of(&self, name: &str) -> impl Iterator<Item = String> {
-        (0..=self.path.len()).rev().map(move |depth| match depth {
+        let innermost = match self.is_in_call() {
+            true => self.frames[self.root_frame()].depth,
+            false => self.path.len(),
+        };
+        (0..=innermost).rev().map(move |depth| match depth {
             0 => name.to_owned(),
             _ => format!("{}.{name}", self.path[..depth].join(".")),
         })
+    }
+
+    /// The outermost frame around this place: that of its file.
+    pub(in crate::graph) fn root_frame(&self) -> usize {
+        let mut root = self.frame;
+        while let Some(parent) = self.frames[root].parent {
+            root = parent;
+        }
+        root
+    }
+
+    /// Whether what is evaluated is a function of the model's own.
+    pub fn is_in_call(&self) -> bool {
+        let mut frame = Some(self.frame);
+        while let Some(at) = frame {
+            if self.frames[at].is_call {
+                return true;
+            }
+            frame = self.frames[at].parent;
+        }
+        false
     }
 
     /// Why a name that [`Self::lookup`] does not know stands for nothing here, if it is one of a step of a loop.
@@ -99,7 +130,7 @@ impl Builder<'_> {
 
     /// All names that [`Self::lookup`] knows.
     pub fn visible_names(&self) -> Vec<String> {
-        let mut names = vec!["it".to_owned()];
+        let mut names: Vec<String> = if self.is_in_call() { Vec::new() } else { vec!["it".to_owned()] };
         let mut frame = Some(self.frame);
         while let Some(at) = frame {
             names.extend(self.frames[at].names.list().cloned());

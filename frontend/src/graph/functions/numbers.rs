@@ -236,7 +236,11 @@ fn size(builder: &mut Builder, args: &Args) -> Built<Val> {
         Some(Val::Tensor(_) | Val::List(_)) => (tensor(builder, args, "x")?, args.int_or("axis", 0)?),
         _ => match builder.current {
             Val::Tensor(x) => (x, args.int_or("x", 0)?),
-            _ => return Ok(Val::Unknown),
+            Val::Unknown => return Ok(Val::Unknown),
+            _ => {
+                let fault = Fault::new("there is no current value here of which this could be the size");
+                return Err(fault.help("name the tensor: `size(x, 0)`"));
+            }
         },
     };
     let ops = builder.ops();
