@@ -347,6 +347,16 @@ fn every_model_has_the_same_bits_for_a_sample_in_any_batch() {
     }
 }
 
+/// What a loop goes on to write, from states that lie along axis 1.
+#[test]
+fn what_is_written_has_the_same_bits_in_any_batch() {
+    let model = Model::load("char-gru-mini", &Settings::default().dim("batch", 1)).expect("a model");
+    let mut case = Case::entry("char-gru-mini", &model, "write");
+    assert_eq!(case.inputs, [Some(0), Some(1)]);
+    case.check(&three(), 2);
+    case.check(&mixed(19), 2);
+}
+
 /// Every layer alone, as one of 3 and as one of 19, beside NaN and huge numbers.
 #[test]
 fn every_layer_has_the_same_bits_for_a_sample_in_any_batch() {

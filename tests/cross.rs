@@ -15,7 +15,7 @@ use brolga::{
 use crate::common::machine::{AARCH64, HERE, Machine, references};
 
 /// Small models of all families, and whether they are run with code for this machine too.
-const MODELS: [(&str, bool); 12] = [
+const MODELS: [(&str, bool); 14] = [
     ("softmax-regression", true),
     ("mlp", false),
     ("lenet5", true),
@@ -26,12 +26,14 @@ const MODELS: [(&str, bool); 12] = [
     ("densenet-mini", false),
     ("mobilenet_v2-mini", true),
     ("bert-encoder-mini", true),
+    ("char-gru-mini", true),
+    ("ptb-lstm-mini", false),
     ("googlenet-mini", false),
     ("googlenet-tv-mini", false),
 ];
 
 /// Those of them, from the first on, that every test run takes.
-const FEW: usize = 10;
+const FEW: usize = 12;
 
 /// Whether all models are asked for.
 fn all() -> bool {

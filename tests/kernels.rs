@@ -138,6 +138,9 @@ fn small_models_with_avx512() {
         ("vgg-mini", "train", 1),
         ("alexnet-tv-mini", "train", 1),
         ("bert-encoder-mini", "infer", 1),
+        ("char-gru-mini", "train", 2),
+        ("char-gru-mini", "write", 2),
+        ("ptb-lstm-mini", "train", 2),
     ] {
         check_on(On::Avx512, model, entry, batch);
     }

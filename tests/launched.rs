@@ -355,12 +355,20 @@ fn training_goes_on_from_checkpoints() {
     same_file(at, "four.safetensors", "whole.safetensors");
 }
 
-/// A small model with all that a run draws and keeps besides its weights: masks, an optimiser's state, the order of the data.
+/// A small model with all that a run draws and keeps besides its weights: masks, an optimiser's state, the order of the data, a
+/// state that it sets itself; with loops.
 const DROPS: &str = "Model(
     inputs: { \"x\": \"f32[batch, 8]\", \"label\": \"i64[batch]\" },
     dims: { \"batch\": 8 },
-    body: [Linear(8), Relu, Dropout(0.3), Linear(3), As(\"logits\")],
-    entries: { \"train\": Train(loss: \"cross_entropy(logits, label)\", optimizer: Adam(lr: 0.01)) },
+    body: [
+        State(name: \"seen\", type: \"i32[]\"), Update({ \"seen\": \"it + 1\" }), Ref(\"x\"),
+        Linear(8), Relu, Dropout(0.3), Reshape([-1, 4, 2]), Gru(name: \"gru\", features: 5, layers: 2, dropout: 0.2),
+        Ref(\"gru.last.h\"), Linear(3), As(\"logits\"),
+    ],
+    entries: {
+        \"infer\": Infer(outputs: { \"p\": \"softmax(logits)\" }),
+        \"train\": Train(loss: \"cross_entropy(logits, label)\", optimizer: Adam(lr: 0.01)),
+    },
 )";
 
 /// Killed with SIGKILL again and again and resumed, a program ends with the bits of its whole run, and of the command's.
@@ -377,7 +385,8 @@ fn a_killed_program_goes_on_to_the_same_bits() {
     let label: Vec<i64> = (0..64).map(|_| random.below(3) as i64).collect();
     let (x, label) = (Tensor::from_slice(&[64, 8], &x).unwrap(), Tensor::from_slice(&[64], &label).unwrap());
     write_tensors(at.join("data.npz"), &[("x", x.view()), ("label", label.view())]).unwrap();
-    good(at, "build net.ron --entry train -o net");
+    write_tensors(at.join("x.npz"), &[("x", x.view())]).unwrap();
+    good(at, "build net.ron --entry infer,train -o net");
     let options = "--data data.npz --epochs 30 --seed 3 --threads 2";
     good(at, &format!("train net.ron {options} --save command.safetensors"));
     let start = Instant::now();
@@ -393,6 +402,11 @@ fn a_killed_program_goes_on_to_the_same_bits() {
     // What is trained may go on with the command.
     good(at, &format!("train net.ron {options} --checkpoint points --resume --save further.safetensors"));
     same_file(at, "further.safetensors", "whole.safetensors");
+    let asked = "--weights killed.safetensors --inputs x.npz --outputs";
+    good(at, &format!("run net.ron {asked} command.npz"));
+    prints(at, &format!("net {asked} program.npz"));
+    let out = |name: &str| read_tensors(at.join(name)).unwrap();
+    assert_eq!(out("program.npz"), out("command.npz"));
 }
 
 /// A parameter whose shape is that of the batch.

@@ -48,6 +48,7 @@ mod references;
 mod safe;
 mod samples;
 mod schema;
+mod sequences;
 mod sets;
 mod sharing;
 mod short_memory;

@@ -5,7 +5,7 @@ use brolga::runtime::{Input, Instance};
 use brolga::{CompileOptions, Compiler, Model, Settings, State, Tensor, Threads};
 
 /// Small sizes and few layers: what is placed is alike for all members of a family.
-const MODELS: [(&str, usize); 16] = [
+const MODELS: [(&str, usize); 18] = [
     ("mlp", 4),
     ("lenet5", 4),
     ("lenet5-tanh", 64),
@@ -22,6 +22,8 @@ const MODELS: [(&str, usize); 16] = [
     ("resnet50", 1),
     ("mobilenet_v2", 1),
     ("bert-tiny-encoder", 2),
+    ("char-gru", 4),
+    ("ptb-lstm-small", 2),
 ];
 
 #[test]

@@ -14,7 +14,7 @@ fn instance(file: &str, settings: &Settings) -> Instance {
 }
 
 /// Parameter counts of the catalogue; of the networks that torchvision has, its own.
-const COUNTS: [(&str, &str, usize); 38] = [
+const COUNTS: [(&str, &str, usize); 40] = [
     ("mlp", "mlp", 238_510),
     ("mlp", "mlp-256-128", 235_146),
     ("lenet5", "lenet5", 61_706),
@@ -52,6 +52,8 @@ const COUNTS: [(&str, &str, usize); 38] = [
     ("mobilenet_v2", "mobilenet_v2", 3_504_872),
     ("mobilenet_v2", "mobilenet_v2-1.4", 6_108_776),
     ("mobilenet_v2", "mobilenet_v2-0.5", 1_968_680),
+    ("char-gru", "char-gru", 214_849),
+    ("ptb-lstm-small", "ptb-lstm-small", 4_653_200),
     ("bert-tiny-encoder", "bert-tiny-encoder", 11_005_952),
 ];
 

@@ -42,6 +42,8 @@ files! {
         "lstm-peephole",
         "gru",
         "irnn",
+        "char-gru",
+        "ptb-lstm-small",
         "recursive-nn",
     ],
     "Natural language processing": ["bert-tiny-encoder"],
