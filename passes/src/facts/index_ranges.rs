@@ -7,8 +7,10 @@
 //! with first have no range: indices computed inside are clamped or dropped.
 //!
 //! Padding is ordinary: where all that is taken goes through masks made of whole numbers and truth values that are inputs,
-//! `where(label == -1, 0, pick(x, label))`, some labels may be no index, and what is taken for them does not matter. Linear but
-//! for looking around behind each index that is an input.
+//! `where(label == -1, 0, pick(x, label))`, some labels may be no index, and what is taken for them does not matter. A factor is
+//! such a mask if it is 0 where a truth value says so: weights of classes, `where(label == 3, 2, 1)`, hide no label. Nor does
+//! choosing between `pick(x, label)` and `pick(y, label)`, of which one is used in any case. Linear but for looking around behind
+//! each index that is an input.
 
 use brolga_ir::ops::{Op, RegionOp, Role};
 use brolga_ir::scalar::ScalarOp;
@@ -38,7 +40,7 @@ fn demands(graph: &Graph) -> ValueTable<Range> {
         let extent = |operand: usize, axis: usize| graph.ty(node.operands[operand]).dims[axis];
         match &node.op {
             Op::Gather(_) | Op::GatherAlong(_)
-                if is_input(graph, node.operands[1]) && is_masked(graph, id) => {}
+                if input(graph, node.operands[1]).is_some_and(|input| is_masked(graph, id, input)) => {}
             Op::Gather(op) => demand(&mut ranges, node.operands[1], below(extent(0, op.axis))),
             Op::GatherAlong(op) => demand(&mut ranges, node.operands[1], below(extent(0, op.axis))),
             Op::Scatter(op) => demand(&mut ranges, node.operands[1], below(extent(0, op.axis))),
@@ -60,20 +62,20 @@ fn demands(graph: &Graph) -> ValueTable<Range> {
     ranges
 }
 
-/// Whether a value is an input, arranged: what has a range if it is used as an index.
-fn is_input(graph: &Graph, mut value: Value) -> bool {
+/// The input that a value is, arranged: what has a range if it is used as an index.
+fn input(graph: &Graph, mut value: Value) -> Option<Value> {
     // From a value to its operand: graphs have no cycles.
     while keeps_elements(&graph.node(value.node).op, graph, value.node) {
         match graph.node(value.node).operands[..] {
             [operand] => value = operand,
-            _ => return false,
+            _ => return None,
         }
     }
-    graph.parameter(value.node).is_some()
+    graph.parameter(value.node).map(|_| value)
 }
 
-/// Whether all that becomes of a node's result, element by element, goes through masks.
-fn is_masked(graph: &Graph, id: NodeId) -> bool {
+/// Whether all that becomes of what a node takes by an index, element by element, goes through masks.
+fn is_masked(graph: &Graph, id: NodeId, index: Value) -> bool {
     let (mut open, mut seen) = (vec![graph.result(id)], FxHashSet::default());
     while let Some(value) = open.pop() {
         if graph.outputs().iter().any(|output| output.value == value) {
@@ -81,10 +83,13 @@ fn is_masked(graph: &Graph, id: NodeId) -> bool {
         }
         for user in graph.users(value.node) {
             let node = graph.node(user);
+            let other = |a: Value, b: Value| if a == value { b } else { a };
             let masked = match &node.op {
                 Op::Elementwise(op) => match (op.op, &node.operands[..]) {
-                    (ScalarOp::Select, &[mask, ..]) => mask != value && is_mask(graph, mask),
-                    (ScalarOp::Mul, &[a, b]) => a != b && is_mask(graph, if a == value { b } else { a }),
+                    (ScalarOp::Select, &[mask, a, b]) => {
+                        mask != value && is_decided(graph, mask) && !depends(graph, other(a, b), index)
+                    }
+                    (ScalarOp::Mul, &[a, b]) => a != b && is_mask(graph, other(a, b)),
                     _ => false,
                 },
                 op if moves(op) => false,
@@ -98,14 +103,34 @@ fn is_masked(graph: &Graph, id: NodeId) -> bool {
     true
 }
 
-/// Whether a value is made of truths, by arranging and converting them, that inputs of whole numbers and truth values decide,
-/// element by element.
-fn is_mask(graph: &Graph, value: Value) -> bool {
-    let (mut open, mut seen, mut decided) = (vec![value], FxHashSet::default(), false);
-    let mut is_truth = graph.ty(value).dtype == DType::Bool;
+/// Whether a factor is 0 where a truth value that inputs decide says so: the truth value itself as a number, arranged, or
+/// its product with anything.
+fn is_mask(graph: &Graph, factor: Value) -> bool {
+    let (mut open, mut seen) = (vec![factor], FxHashSet::default());
+    while let Some(value) = open.pop() {
+        if graph.ty(value).dtype == DType::Bool {
+            if is_decided(graph, value) {
+                return true;
+            }
+            continue;
+        }
+        let node = graph.node(value.node);
+        let keeps_zeros = match &node.op {
+            Op::Elementwise(op) => matches!(op.op, ScalarOp::Mul | ScalarOp::Convert(_)),
+            op => moves(op) && node.operands.len() == 1,
+        };
+        if keeps_zeros {
+            open.extend(node.operands.iter().copied().filter(|operand| seen.insert(*operand)));
+        }
+    }
+    false
+}
+
+/// Whether inputs of whole numbers and truth values alone decide a truth value, element by element.
+fn is_decided(graph: &Graph, truth: Value) -> bool {
+    let (mut open, mut seen, mut decided) = (vec![truth], FxHashSet::default(), false);
     while let Some(value) = open.pop() {
         let node = graph.node(value.node);
-        is_truth |= graph.ty(value).dtype == DType::Bool;
         match &node.op {
             Op::Parameter(parameter) => {
                 let dtype = graph.ty(value).dtype;
@@ -121,7 +146,21 @@ fn is_mask(graph: &Graph, value: Value) -> bool {
             _ => return false,
         }
     }
-    decided && is_truth
+    decided
+}
+
+/// Whether a value is made of another.
+fn depends(graph: &Graph, value: Value, on: Value) -> bool {
+    let (mut open, mut seen) = (vec![value.node], FxHashSet::default());
+    // Progress: every node is gone through once.
+    while let Some(id) = open.pop() {
+        if id == on.node {
+            return true;
+        }
+        let operands = graph.node(id).operands.iter().map(|operand| operand.node);
+        open.extend(operands.filter(|&operand| seen.insert(operand)));
+    }
+    false
 }
 
 /// Whether every element of the result is one of an operand.
