@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use crate::common::{compare, everywhere, parameters};
 use brolga_ir::program::interpret::GridOrder;
-use brolga_ir::{Graph, Tensor, Type};
+use brolga_ir::scalar::Scalar;
+use brolga_ir::{DType, Graph, Tensor, Type};
 use brolga_passes::filetest::evaluate_program;
 use brolga_passes::pipelines::{INFER, REGIONS, graph_passes};
 use brolga_passes::{GraphPass, Manager, Options, lower};
@@ -117,4 +118,67 @@ fn first_samples(tensor: &Tensor, most: usize, batch: usize) -> Tensor {
         let (outer, sample, rest) = (i / (inner * batch), i / inner % batch, i % inner);
         tensor.get((outer * most + sample) * inner + rest)
     })
+}
+
+/// Loops that end before their sequence, with a logarithm in each step that has no finite derivative for the steps which are not
+/// run: of a product that would go behind the loop, of one that would go before it, and of what is captured. What leaves the loop
+/// is less than all of that, so derivatives are those of the steps that are run.
+#[test]
+fn derivatives_do_not_go_through_steps_that_are_not_run() {
+    const BEHIND: &str = "graph @f(%more: bool[], %h: f32[2], %w: f32[2, 2], %x: f32[3, 2]) {
+      %m, %last, %all = scan %more, %h, %w {length: 3, carries: 2, slices: 0, guarded: true, body: graph @b(%more: bool[], %h: f32[2], %w: f32[2, 2]) {
+        %one = constant {value: f32[] [1]} %ones = broadcast %one {dims: [2], axes: []}
+        %next = add %h, %ones %s = reduce_add %next {axes: [0]}
+        %limit = constant {value: f32[] [4]} %again = lt %s, %limit
+        %y = dot %next, %w {contract: [[0], [0]]} %l = log %y
+        return %again as \"m\", %next as \"h\", %l as \"y\" }}
+      %p = mul %all, %x %loss = reduce_add %p {axes: [0, 1]}
+      %g = gradient %loss, %w return %g as \"g\" }";
+    const BEFORE: &str = "graph @f(%more: bool[], %h: f32[2], %w: f32[2, 2], %x: f32[3, 2]) {
+      %m, %last = scan %more, %h, %x, %w {length: 3, carries: 2, slices: 1, guarded: true, body: graph @b(%more: bool[], %h: f32[2], %x: f32[2], %w: f32[2, 2]) {
+        %y = dot %x, %w {contract: [[0], [0]]} %l = log %y
+        %next = add %h, %l %s = reduce_add %next {axes: [0]}
+        %limit = constant {value: f32[] [1]} %again = lt %s, %limit
+        return %again as \"m\", %next as \"h\" }}
+      %loss = reduce_add %last {axes: [0]}
+      %g = gradient %loss, %w return %g as \"g\" }";
+    // The logarithm is of what goes into the product.
+    const INSIDE: &str = "graph @f(%more: bool[], %h: f32[2], %w: f32[2, 2], %x: f32[3, 2]) {
+      %m, %last = scan %more, %h, %x, %w {length: 3, carries: 2, slices: 1, guarded: true, body: graph @b(%more: bool[], %h: f32[2], %x: f32[2], %w: f32[2, 2]) {
+        %l = log %x %y = dot %l, %w {contract: [[0], [0]]}
+        %next = add %h, %y %s = reduce_add %next {axes: [0]}
+        %limit = constant {value: f32[] [1]} %again = lt %s, %limit
+        return %again as \"m\", %next as \"h\" }}
+      %loss = reduce_add %last {axes: [0]}
+      %g = gradient %loss, %x return %g as \"g\" }";
+    const CAPTURED: &str = "graph @f(%more: bool[], %h: f32[2], %w: f32[2, 2], %x: f32[3, 2]) {
+      %m, %last = scan %more, %h, %x {length: 3, carries: 2, slices: 0, guarded: true, body: graph @b(%more: bool[], %h: f32[2], %x: f32[3, 2]) {
+        %l = log %x %t = reduce_add %l {axes: [0]} %next = mul %h, %t
+        %s = reduce_add %next {axes: [0]}
+        %limit = constant {value: f32[] [1]} %again = lt %s, %limit
+        return %again as \"m\", %next as \"h\" }}
+      %loss = reduce_add %last {axes: [0]}
+      %g = gradient %loss, %x return %g as \"g\" }";
+    // Two steps of three are run, or none.
+    for (text, more) in [(BEHIND, true), (BEFORE, true), (INSIDE, true), (CAPTURED, false)] {
+        let graph = Graph::parse(text).expect("a graph");
+        let numbers = |dims: &[usize], number: fn(usize) -> f64| {
+            Tensor::generate(&Type::new(DType::F32, dims), |i| Scalar::from_f64(DType::F32, number(i)))
+        };
+        let values: HashMap<String, Tensor> = [
+            ("more", Tensor::generate(&Type::new(DType::Bool, []), |_| Scalar::Bool(more))),
+            ("h", numbers(&[2], |_| 0.0)),
+            ("w", numbers(&[2, 2], |_| 0.5)),
+            ("x", numbers(&[3, 2], |i| [1.0, 1.0, 3.0, 3.0, 0.0, 0.0][i])),
+        ]
+        .into_iter()
+        .map(|(name, tensor)| (name.to_owned(), tensor))
+        .collect();
+        let expected = results(&graph, &graph_passes("grad").expect("passes"), &values);
+        let near = |a: Scalar, b: Scalar| (a.to_f64() - b.to_f64()).abs() <= 1e-6;
+        for names in ["hoist,grad", "time-batch,grad", "hoist,time-batch,grad,dce,hoist,time-batch,dce"] {
+            let found = results(&graph, &graph_passes(names).expect("passes"), &values);
+            compare(&expected, &found, &near).unwrap_or_else(|e| panic!("{names}: {e}\n{graph}"));
+        }
+    }
 }

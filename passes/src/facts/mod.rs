@@ -17,4 +17,5 @@ pub mod index_ranges;
 pub(crate) mod liveness;
 pub(crate) mod products;
 pub(crate) mod table;
+pub(crate) mod unrun;
 pub(crate) mod windows;

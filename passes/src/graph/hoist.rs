@@ -8,11 +8,12 @@
 //! - what works element by element or joins tensors, if the result is not larger than what it is made of: `b1 + b2`, the weights of
 //!   several gates one behind the other, but no table of sums of every element with every other.
 //!
-//! Index maps, positions and constants cost nothing where they are read, and stay. So do random numbers: draws belong to the
-//! iteration. A loop whose length is at most 1 is left alone. A `while`, or a guarded `scan`, may turn out not to run at all: then what was moved is
-//! computed for nothing, as much as is part of one iteration; nothing can fail. Nothing is moved out of branches, which would
-//! compute both; and nothing out of a body that holds derivatives, which `grad` removes first. Exact. Linear, for each level of
-//! loops in loops.
+//! Index maps, positions and constants cost nothing where they are read, and stay. So do random numbers, and all that is made of
+//! them: draws belong to the iteration. A loop whose length is at most 1 is left alone. A `while`, or a guarded `scan`, may turn
+//! out not to run at all: then what was moved is computed for nothing, as much as is part of one iteration; nothing can fail. While
+//! derivatives are still to be built, only what has finite ones leaves such a body (`facts/unrun.rs`). Nothing is moved out of
+//! branches, which would compute both; and nothing out of a body that holds derivatives, which `grad` removes first. Exact. Linear,
+//! for each level of loops in loops.
 
 use brolga_ir::ops::{Op, RegionOp};
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Value};
@@ -20,20 +21,22 @@ use rustc_hash::FxHashMap;
 
 use crate::facts::cost::{OfNode, of_node};
 use crate::facts::table::{NodeTable, ValueTable};
+use crate::facts::unrun::Unrun;
 use crate::options::Options;
 use crate::rewrite::interface::{Interface, new_parameter};
 use crate::rewrite::regions;
 
 /// Moves what is the same in every iteration.
 pub fn hoist(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
-    hoist_all(graph)
+    let unrun = Unrun::of(graph);
+    hoist_all(graph, unrun)
 }
 
-fn hoist_all(graph: &mut Graph) -> Result<bool, GraphError> {
-    let mut changed = regions::apply(graph, &mut hoist_all)?;
+fn hoist_all(graph: &mut Graph, unrun: Unrun) -> Result<bool, GraphError> {
+    let mut changed = regions::apply(graph, &mut |region| hoist_all(region, unrun))?;
     let loops = |id: &NodeId| first_fixed(&graph.node(*id).op).is_some();
     for id in graph.order().into_iter().filter(loops).collect::<Vec<_>>() {
-        changed |= hoist_node(graph, id)?;
+        changed |= hoist_node(graph, id, unrun)?;
     }
     Ok(changed)
 }
@@ -49,18 +52,28 @@ fn first_fixed(op: &Op) -> Option<usize> {
     (!op.regions().into_iter().any(derives)).then_some(first)
 }
 
-fn hoist_node(graph: &mut Graph, id: NodeId) -> Result<bool, GraphError> {
+/// What may leave the regions of a loop, in their order: all of a body that runs, and of a condition, which does once at least.
+fn leaving(op: &Op, unrun: Unrun) -> Vec<Unrun> {
+    match op.region_op() {
+        Some(RegionOp::While(_)) => vec![Unrun::Everything, unrun],
+        Some(RegionOp::Scan(scan)) if scan.guarded => vec![unrun],
+        _ => vec![Unrun::Everything; op.regions().len()],
+    }
+}
+
+fn hoist_node(graph: &mut Graph, id: NodeId, unrun: Unrun) -> Result<bool, GraphError> {
     let node = graph.node(id).clone();
     let Some(first) = first_fixed(&node.op) else { return Ok(false) };
-    let mut changed = repeat_results(graph, id, first)?;
-    let (mut op, mut operands) = (node.op, node.operands);
-    for number in 0..op.regions().len() {
-        let region = op.regions()[number];
-        let moved = Fixed::new(region, first).moved();
-        if moved.is_empty() {
-            continue;
-        }
-        let outside = import(graph, region, &operands, first, &moved)?;
+    let regions = node.op.regions().into_iter().zip(leaving(&node.op, unrun));
+    let fixed: Vec<Fixed<'_>> = regions.map(|(region, unrun)| Fixed::new(region, first, unrun)).collect();
+    let changed = repeat_results(graph, id, first, &fixed[0])?;
+    let moved: Vec<Vec<Value>> = fixed.iter().map(Fixed::moved).collect();
+    if moved.iter().all(Vec::is_empty) {
+        return Ok(changed);
+    }
+    let (mut op, mut operands) = (node.op.clone(), node.operands.clone());
+    for (number, (fixed, moved)) in fixed.iter().zip(&moved).enumerate() {
+        let outside = import(graph, fixed.region, &node.operands, first, moved)?;
         for (&inside, &value) in moved.iter().zip(&outside) {
             let ty = graph.ty(value).clone();
             for (other, region) in op.regions_mut().into_iter().enumerate() {
@@ -71,14 +84,11 @@ fn hoist_node(graph: &mut Graph, id: NodeId) -> Result<bool, GraphError> {
             }
             operands.push(value);
         }
-        changed = true;
     }
-    if operands.len() > graph.node(id).operands.len() {
-        let new = graph.add(op, &operands, &node.origin)?;
-        graph.replace_results(id, &graph.results(new));
-        graph.remove(id);
-    }
-    Ok(changed)
+    let new = graph.add(op, &operands, &node.origin)?;
+    graph.replace_results(id, &graph.results(new));
+    graph.remove(id);
+    Ok(true)
 }
 
 /// Copies values of a region that depend on parameters from `first` on to where the operands are.
@@ -95,13 +105,17 @@ fn import(
 }
 
 /// Results of a `scan` that are the same for every iteration: repeated outside. Those of a guarded one are 0 behind its end.
-fn repeat_results(graph: &mut Graph, id: NodeId, first: usize) -> Result<bool, GraphError> {
+fn repeat_results(
+    graph: &mut Graph,
+    id: NodeId,
+    first: usize,
+    fixed: &Fixed<'_>,
+) -> Result<bool, GraphError> {
     let node = graph.node(id).clone();
     let (Op::Scan(scan), Some(interface)) = (&node.op, Interface::of(&node.op)) else { return Ok(false) };
     if scan.guarded {
         return Ok(false);
     }
-    let fixed = Fixed::new(&scan.body, first);
     let mut changed = false;
     for number in scan.carries..interface.outputs() {
         let (value, result) = (interface.output(number), graph.results(id)[number]);
@@ -130,8 +144,8 @@ struct Fixed<'g> {
 }
 
 impl Fixed<'_> {
-    /// In a region whose parameters are the same from `first` on.
-    fn new(region: &Graph, first: usize) -> Fixed<'_> {
+    /// In a region whose parameters are the same from `first` on, and which may not run: only so much of it may leave.
+    fn new(region: &Graph, first: usize, unrun: Unrun) -> Fixed<'_> {
         let mut found =
             Fixed { region, order: region.order(), fixed: NodeTable::default(), worth: NodeTable::default() };
         for &id in &region.parameters()[first..] {
@@ -146,6 +160,7 @@ impl Fixed<'_> {
                 continue;
             }
             let fixed = !matches!(node.op, Op::Random(_))
+                && unrun.takes(region, id)
                 && node.operands.iter().all(|operand| *found.fixed.get(operand.node));
             found.fixed.set(id, fixed);
             if !fixed {

@@ -22,7 +22,9 @@
 //!
 //! Random numbers stay: draws belong to the iteration. So does what has no form with one more axis (`over.rs`). A `while` has no
 //! sequence, a branch no iteration. A guarded loop may end before its sequence does, and what it stacks is 0 from there on: results
-//! that are computed behind it are chosen by its guard, which is stacked; sums, shifted carries and results of slices alone stay. Bodies that hold derivatives are left alone: `grad` removes these first.
+//! that are computed behind it are chosen by its guard, which is stacked; sums, shifted carries and results of slices alone stay. While
+//! derivatives are still to be built, so does what may have infinite ones for steps that are not run (`facts/unrun.rs`). Bodies
+//! that hold derivatives are left alone: `grad` removes these first.
 //!
 //! What is computed before or behind keeps its bits: each result has the same terms in the same order. Sums over time are formed in
 //! the order of the sequence, step after step: rounding. What is chosen depends on what captures, slices and carries are, and on
@@ -38,23 +40,25 @@ mod sums;
 use brolga_ir::ops::{Op, RegionOp, Scan};
 use brolga_ir::{Graph, GraphError, NodeId};
 
+use crate::facts::unrun::Unrun;
 use crate::options::Options;
 use crate::rewrite::regions;
 use outer::Left;
 
 /// Moves work over the whole sequence.
 pub fn time_batch(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
-    batch_all(graph)
+    let unrun = Unrun::of(graph);
+    batch_all(graph, unrun)
 }
 
-fn batch_all(graph: &mut Graph) -> Result<bool, GraphError> {
-    let mut changed = regions::apply(graph, &mut batch_all)?;
+fn batch_all(graph: &mut Graph, unrun: Unrun) -> Result<bool, GraphError> {
+    let mut changed = regions::apply(graph, &mut |region| batch_all(region, unrun))?;
     let is_loop = |id: &NodeId| sequence(&graph.node(*id).op).is_some();
     for id in graph.order().into_iter().filter(is_loop).collect::<Vec<_>>() {
         let mut at = id;
         // What leaves the loop makes other work pay. Progress: each time nodes or carries leave the body.
         while let Some(scan) = sequence(&graph.node(at).op).cloned() {
-            match move_some(graph, at, &scan)? {
+            match move_some(graph, at, &scan, unrun)? {
                 Left::All => break,
                 Left::Loop(left) => (at, changed) = (left, true),
                 Left::Nothing => {
@@ -68,13 +72,13 @@ fn batch_all(graph: &mut Graph) -> Result<bool, GraphError> {
 }
 
 /// Moves work out of a loop.
-type Work = fn(&mut Graph, NodeId, &Scan) -> Result<Left, GraphError>;
+type Work = fn(&mut Graph, NodeId, &Scan, Unrun) -> Result<Left, GraphError>;
 
 /// Moves one kind of work out of a loop. A guarded one may end before what a carry would be shifted to is there.
-fn move_some(graph: &mut Graph, id: NodeId, scan: &Scan) -> Result<Left, GraphError> {
+fn move_some(graph: &mut Graph, id: NodeId, scan: &Scan, unrun: Unrun) -> Result<Left, GraphError> {
     let work: [Work; 3] = [shifted::shift, before::move_before, behind::move_behind];
     for work in work.into_iter().skip(usize::from(scan.guarded)) {
-        match work(graph, id, scan)? {
+        match work(graph, id, scan, unrun)? {
             Left::All => {}
             left => return Ok(left),
         }

@@ -5,11 +5,17 @@ use brolga_ir::{Graph, GraphError, NodeId, Value};
 
 use super::outer::{Left, Outer, Steps, differ, differences};
 use crate::facts::table::{NodeTable, ValueTable};
+use crate::facts::unrun::Unrun;
 use crate::rewrite::interface::{Selection, new_parameter};
 
 /// Moves work in front of a loop.
-pub(super) fn move_before(graph: &mut Graph, id: NodeId, scan: &Scan) -> Result<Left, GraphError> {
-    let table = differences(scan);
+pub(super) fn move_before(
+    graph: &mut Graph,
+    id: NodeId,
+    scan: &Scan,
+    unrun: Unrun,
+) -> Result<Left, GraphError> {
+    let table = differences(scan, unrun);
     let moved = moved(&scan.body, &table);
     let results = graph.results(id);
     // Results that are nothing but work on slices. Those of a guarded loop end with it.

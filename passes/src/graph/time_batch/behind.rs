@@ -4,18 +4,24 @@ use brolga_ir::ops::{Op, Scan};
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Value};
 
 use super::before::pays;
-use super::outer::{Left, Outer, Steps, differ, differences};
+use super::outer::{Left, Outer, Steps, differ, differences, leaves};
 use super::over::way;
 use super::sums::{Sum, sums};
 use crate::facts::table::{NodeTable, ValueTable};
+use crate::facts::unrun::Unrun;
 use crate::rewrite::interface::{Selection, new_output};
 
 /// Moves work behind a loop.
-pub(super) fn move_behind(graph: &mut Graph, id: NodeId, scan: &Scan) -> Result<Left, GraphError> {
-    let table = differences(scan);
+pub(super) fn move_behind(
+    graph: &mut Graph,
+    id: NodeId,
+    scan: &Scan,
+    unrun: Unrun,
+) -> Result<Left, GraphError> {
+    let table = differences(scan, unrun);
     let results = graph.results(id);
     let used: Vec<bool> = results.iter().map(|&result| graph.use_count(result) > 0).collect();
-    let behind = Behind::of(scan, &table, &used);
+    let behind = Behind::of(scan, &table, &used, unrun);
     let is_moved = |number: usize| behind.moved.get(scan.body.outputs()[number].value.node);
     let done: Vec<usize> = (scan.carries..results.len()).filter(|&n| used[n] && *is_moved(n)).collect();
     if done.is_empty() && behind.sums.is_empty() {
@@ -81,7 +87,7 @@ struct Behind {
 }
 
 impl Behind {
-    fn of(scan: &Scan, table: &NodeTable<Steps>, used: &[bool]) -> Behind {
+    fn of(scan: &Scan, table: &NodeTable<Steps>, used: &[bool], unrun: Unrun) -> Behind {
         let body = &scan.body;
         let mut sums = sums(scan, table);
         // Terms of a guarded loop may be made of slices that are there for steps that were not run.
@@ -97,7 +103,10 @@ impl Behind {
         }
         // Progress: each round but the last leaves sums to the loop, which then needs their terms.
         loop {
-            let chained = chained(scan, &sums);
+            let mut chained = chained(scan, &sums);
+            for id in body.order().into_iter().filter(|&id| !leaves(scan, id, unrun)) {
+                chained.set(id, true);
+            }
             let made_of = sums.iter().flat_map(|sum| sum.made_of.iter().copied());
             let moved = moved(scan, table, &chained, stacks.iter().copied().chain(made_of));
             let is_there = |value: &Value| {

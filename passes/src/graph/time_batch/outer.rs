@@ -6,11 +6,12 @@ use rustc_hash::FxHashMap;
 
 use super::over::{Outside, repeat, way};
 use crate::facts::table::NodeTable;
+use crate::facts::unrun::Unrun;
 
 /// How a value differs between the steps of a loop.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Steps {
-    /// It depends on carries, or cannot be computed for all steps at once.
+    /// It depends on carries, or cannot be computed for all steps at once, or may not be for those that are not run.
     #[default]
     Chained,
     /// It depends on slices and captures alone, and can.
@@ -30,7 +31,7 @@ pub(super) enum Left {
 }
 
 /// How each node of a body differs between steps.
-pub(super) fn differences(scan: &Scan) -> NodeTable<Steps> {
+pub(super) fn differences(scan: &Scan, unrun: Unrun) -> NodeTable<Steps> {
     let region = &scan.body;
     let mut table: NodeTable<Steps> = NodeTable::default();
     for (number, &id) in region.parameters().iter().enumerate() {
@@ -48,7 +49,7 @@ pub(super) fn differences(scan: &Scan) -> NodeTable<Steps> {
         }
         let of: Vec<Steps> = node.operands.iter().map(|operand| *table.get(operand.node)).collect();
         let is_apart = || way(region, id, &differ(region, id, &table), scan.length).is_some();
-        let steps = match of.contains(&Steps::Chained) {
+        let steps = match of.contains(&Steps::Chained) || !leaves(scan, id, unrun) {
             false if of.iter().all(|&steps| steps == Steps::Same) => Steps::Same,
             false if is_apart() => Steps::Apart,
             _ => Steps::Chained,
@@ -56,6 +57,11 @@ pub(super) fn differences(scan: &Scan) -> NodeTable<Steps> {
         table.set(id, steps);
     }
     table
+}
+
+/// Whether a node of the body may be computed for all steps: of a guarded loop, for those that are not run as well.
+pub(super) fn leaves(scan: &Scan, id: NodeId, unrun: Unrun) -> bool {
+    !scan.guarded || unrun.takes(&scan.body, id)
 }
 
 /// Which operands of a node differ between steps.

@@ -6,11 +6,12 @@ use brolga_ir::ops::{Op, Scan};
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Value};
 
 use super::outer::{Left, Outer, Steps, differences};
+use crate::facts::unrun::Unrun;
 use crate::rewrite::interface::{Selection, new_parameter};
 
 /// Makes slices of such carries.
-pub(super) fn shift(graph: &mut Graph, id: NodeId, scan: &Scan) -> Result<Left, GraphError> {
-    let table = differences(scan);
+pub(super) fn shift(graph: &mut Graph, id: NodeId, scan: &Scan, unrun: Unrun) -> Result<Left, GraphError> {
+    let table = differences(scan, unrun);
     let next = |carry: usize| scan.body.outputs()[carry].value;
     let is_known = |carry: &usize| *table.get(next(*carry).node) != Steps::Chained;
     let known: Vec<usize> = (0..scan.carries).filter(is_known).collect();
