@@ -165,17 +165,17 @@ impl Operator for Scatter {
         }
         let axis = self.axis;
         let axes: Vec<usize> = (axis..axis + cx.b.ty(indices).rank()).collect();
+        if matches!(self.mode, ScatterMode::Max | ScatterMode::Min) {
+            let inside = inside(&mut cx.b, indices, extent)?;
+            let inside = cx.b.broadcast(inside, &dims, &axes)?;
+            let scatter = Box::new(move |mode| Op::from(Scatter { axis, mode }));
+            let places = Places { scatter, gather: Gather { axis }.into(), indices, inside };
+            return places.gradient(cx, self.mode);
+        }
         let zero = cx.b.zeros_like(updates)?;
         let dbase = match self.mode {
-            ScatterMode::Add => dy,
             ScatterMode::Set => cx.b.add_node(self.clone(), &[dy, indices, zero])?,
-            ScatterMode::Max | ScatterMode::Min => {
-                let inside = inside(&mut cx.b, indices, extent)?;
-                let inside = cx.b.broadcast(inside, &dims, &axes)?;
-                let scatter = Box::new(move |mode| Op::from(Scatter { axis, mode }));
-                let places = Places { scatter, gather: Gather { axis }.into(), indices, inside };
-                return places.gradient(cx, self.mode);
-            }
+            _ => dy,
         };
         let effective = self.effective(&mut cx.b, indices, extent)?;
         let effective = cx.b.broadcast(effective, &dims, &axes)?;

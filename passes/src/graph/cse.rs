@@ -3,7 +3,8 @@
 //! Nodes with equal operators, choices, operands and types become one, the first in canonical order; operands of
 //! commutative operations are compared in either order. Random numbers are functions of stream, seed and step, so equal draws are
 //! one draw. Regions are compared as a whole; what passes twice between a node and its regions passes once (`cse/alike.rs`).
-//! Does not know algebra: that is `simplify`. Linear, but for loops with several carries that start alike.
+//! Does not know algebra: that is `simplify`. Linear for each
+//! level of regions, but for loops with several carries that start alike.
 
 mod alike;
 

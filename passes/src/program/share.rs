@@ -25,7 +25,8 @@ pub(super) fn share(program: &mut Program, least: u64) -> bool {
     mark(&mut program.schedule, &paying) || prepare
 }
 
-/// Cycles of all calls that pay, of conditions on the longer side.
+/// Cycles of all calls that pay, at most: of conditions on the longer side, of loops to their limit. How early one with a guard
+/// ends is known to nobody here; a run that it ends early may wake threads for less than that is worth.
 fn total(steps: &[Step], paying: &[u64]) -> u64 {
     let of = |step: &Step| match step {
         Step::Call(call) => paying[call.kernel.0 as usize],
