@@ -135,6 +135,20 @@ fn runs_draw_anew() {
     assert_ne!(drawn(&text, "infer", 5, 1)["0"], first["0"], "the next run");
     assert_ne!(drawn(&text, "infer", 6, 0)["0"], first["0"], "another seed");
 
+    // What no output needs counts no run, nor in a loop.
+    let dead =
+        "Let(\"noise\", \"normal([4])\"), Scan(name: \"s\", times: 2, body: [Let(\"n\", \"normal([4])\")])";
+    for (output, counts) in [("x", false), ("noise", true), ("s.last.n", true), ("s.steps", false)] {
+        let text = format!(
+            "Model(inputs: {{ \"x\": \"f32[4]\" }}, body: [{dead}], entries: {{ \"infer\": Infer(outputs: {{ \"y\": \"{output}\" }}) }})"
+        );
+        let instance = build(&text);
+        let names = parameters(instance.graph("infer").expect("infer"));
+        let state = instance.state().iter().any(|slot| slot.name == "optim.infer.calls");
+        let has = |name: &str| names.contains(&name.to_owned());
+        assert_eq!([has("optim.infer.calls"), has("seed"), state], [counts; 3], "{output}: {names:?}");
+    }
+
     // In training by all updates; its evaluation draws other numbers, by its own runs.
     let text = "Model(
         body: [Parameter(name: \"w\", dims: []), Let(\"noise\", \"normal([])\")],

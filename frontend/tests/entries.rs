@@ -413,7 +413,13 @@ fn a_metric_is_one_of_the_whole_set() {
             "Model(
                 inputs: {{ \"x\": \"f32[{batch}, 8]\", \"label\": \"i32[{batch}]\" }},
                 body: [Linear(4), As(\"logits\"), Expr(\"logits[:, 0]\"), As(\"y\"), Let(\"level\", \"mean(y)\"),
-                    Expr(\"y - level\"), As(\"centred\")],
+                    Expr(\"y - level\"), As(\"centred\"),
+                    Scan(name: \"s\", times: 3, body: [
+                        Let(\"m\", \"mean(y)\"),
+                        Carry(\"e\", 0.0), Let(\"e\", \"prev.e + mean(y)\"),
+                        Carry(\"p\", 1.0), Let(\"p\", \"prev.p * mean(y)\"),
+                        Carry(\"t\", 1.0), Let(\"t\", \"prev.t + sum(y)\"),
+                    ])],
                 entries: {{ \"train\": Train(
                     loss: \"cross_entropy(logits, label)\", optimizer: Sgd(lr: 0.1), metrics: {{ \"m\": \"{metric}\" }},
                 ) }},
@@ -455,6 +461,8 @@ fn a_metric_is_one_of_the_whole_set() {
         ("sum(total(logits, axis=1))", "`total` does not add up along the axis of samples"),
         ("total(sum(y) ** 2)", "`total` adds up what is made of a whole batch"),
         ("total(y) * mean(y)", "`m` mixes totals with values of a single batch"),
+        ("s.last.p", no_mean),
+        ("s.last.t", no_mean),
     ];
     for (metric, message) in wrong {
         let found = mistakes(&model(metric, "batch"));
@@ -483,6 +491,10 @@ fn a_metric_is_one_of_the_whole_set() {
         "max(total(logits, axis=0))",
         "norm(parameter('fc1.weight'))",
         "total(y) * norm(parameter('fc1.weight'))",
+        // Carries that begin with a number.
+        "s.last.e",
+        "s.last.m",
+        "mean(s.e)",
     ];
     for metric in right {
         assert_eq!(mistakes(&model(metric, "batch")), "", "{metric}");

@@ -58,6 +58,48 @@ fn states_are_kept_and_not_trained() {
     assert!((numbers(&values["w"])[0] + 2.0 * level).abs() < 1e-12, "{:?}", values["w"]);
 }
 
+/// States of several axes: each element becomes its own, and all updates of a step see what was before it.
+#[test]
+fn tensors_are_updated_at_once() {
+    let instance = build(
+        "Model(
+            inputs: { \"x\": \"f32[batch, 3]\", \"k\": \"i32[batch]\" },
+            dims: { \"batch\": 2 },
+            body: [
+                State(name: \"left.w\", type: \"f32[2, 3]\"), State(name: \"right.w\", type: \"f32[2, 3]\", init: Ones),
+                State(name: \"pairs\", type: \"i64[2, 2]\"), Parameter(name: \"p\", dims: [2, 3]),
+            ],
+            entries: { \"turn\": Entry(
+                mode: \"infer\",
+                steps: [
+                    Update({ \"left.w\": \"parameter('right.w') + x\", \"right.w\": \"parameter('left.w') * 2 + p\" }),
+                    Update({ \"*.w\": \"it - sum(parameter('p'), axis=0)\", \"pairs\": \"it + [[1, 2], [3, 4]][k]\" }),
+                ],
+                outputs: { \"y\": \"parameter('left.w')[1] - parameter('right.w')[0]\" },
+            ) },
+        )",
+    );
+    let whole = |dims: &[usize], values: &[i64]| {
+        Tensor::generate(&Type::new(DType::I64, dims), |at| Scalar::I64(values[at]))
+    };
+    let values = HashMap::from([
+        ("x".to_owned(), Tensor::f64([2, 3], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0])),
+        ("k".to_owned(), Tensor::generate(&Type::new(DType::I32, [2]), |at| Scalar::I32(1 - at as i32))),
+        ("left.w".to_owned(), Tensor::f64([2, 3], [0.5; 6])),
+        ("right.w".to_owned(), Tensor::f64([2, 3], [10.0, 20.0, 30.0, 40.0, 50.0, 60.0])),
+        ("p".to_owned(), Tensor::f64([2, 3], [1.0, 0.0, 0.0, 0.0, 2.0, 0.0])),
+        ("pairs".to_owned(), whole(&[2, 2], &[100, 200, 300, 400])),
+    ]);
+    let found = run(instance.graph("turn").expect("an entry"), &values);
+    // Behind the first step [[11, 22, 33], [44, 55, 66]] and [[2, 1, 1], [1, 3, 1]].
+    assert_eq!(numbers(&found["left.w"]), [10.0, 20.0, 33.0, 43.0, 53.0, 66.0]);
+    assert_eq!(numbers(&found["right.w"]), [1.0, -1.0, 1.0, 0.0, 1.0, 1.0]);
+    assert_eq!(numbers(&found["pairs"]), [103.0, 204.0, 301.0, 402.0]);
+    assert!(found["pairs"].ty().dtype == DType::I64);
+    // Outputs see what the last step saw.
+    assert_eq!(numbers(&found["y"]), [44.0 - 2.0, 55.0 - 1.0, 66.0 - 1.0]);
+}
+
 /// In a body an update acts in training alone, and leaves the current value.
 #[test]
 fn bodies_update_in_training() {

@@ -99,6 +99,7 @@ pub(crate) fn check_input(name: &str) -> Built<()> {
     let taken = [
         ("random.", "random numbers that are given instead of drawn"),
         ("validation.", "the part of a data set that is held out"),
+        ("#", "parts of a step of a loop"),
     ];
     match taken.iter().find(|(prefix, _)| name.starts_with(prefix)) {
         Some((prefix, what)) => Err(Fault::new(format!("an input cannot be named `{name}`"))

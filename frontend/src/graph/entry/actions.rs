@@ -93,14 +93,19 @@ impl Builder<'_> {
         }
     }
 
-    /// The entry's own count of its runs becomes one more, where it draws by it.
-    pub(super) fn count_calls(&mut self, span: Span) {
+    /// The entry's own count of its runs becomes one more, where an output needs what is drawn by it; whether one does.
+    pub(super) fn count_calls(&mut self, span: Span) -> bool {
         let name = self.calls_name();
-        if self.slots.get(&name).is_some() {
-            self.graph.enter("calls", &self.source.clone(), span);
-            let calls = self.calls();
-            self.one_more(&name, calls, span);
+        let Some((_, calls)) = self.slots.get(&name) else { return false };
+        if !self.graph.graph.is_used(calls.node) {
+            return false;
         }
+        self.graph.enter("calls", &self.source.clone(), span);
+        self.one_more(&name, Ok(calls), span);
+        if let Some((_, next)) = self.slots.get(&name) {
+            self.graph.graph.add_output(&name, Role::State, next);
+        }
+        true
     }
 
     /// `step` becomes one more.

@@ -29,7 +29,7 @@ use super::uses::{EntryGraph, EntryUse};
 use super::value::Val;
 use crate::diagnostics::Diagnostics;
 use crate::model::tree::{EntryKind, EntryPoint, ModelTree};
-use crate::source::FilePlace;
+use crate::source::{FilePlace, Span};
 
 /// A model with the choices that it is built for.
 #[derive(Clone, Copy)]
@@ -207,7 +207,7 @@ fn build_once(wanted: Wanted, axes: ClassAxes, names: &mut LayerNames) -> Outcom
     let axes = std::mem::take(&mut builder.class_axes);
     let note = builder.measured.note.take();
     let good = diagnostics.is_empty() && !nothing;
-    let entry = good.then(|| finished(builder, formulas, dims.clone()));
+    let entry = good.then(|| finished(builder, formulas, dims.clone(), wanted.entry().span));
     Outcome { entry, diagnostics, note, dims, axes }
 }
 
@@ -235,10 +235,18 @@ fn compare_batches(builder: &mut Builder, wanted: Wanted, dims: &[(String, usize
 }
 
 /// The entry with the updates of its state, and without what nothing needs.
-fn finished(mut builder: Builder, formulas: Option<Graph>, dims: Vec<(String, usize)>) -> BuiltEntry {
+fn finished(
+    mut builder: Builder,
+    formulas: Option<Graph>,
+    dims: Vec<(String, usize)>,
+    span: Span,
+) -> BuiltEntry {
     for (name, value) in builder.slots.updates() {
         builder.graph.graph.add_output(&name, Role::State, value);
     }
+    shrink(&mut builder.graph.graph);
+    let (calls, counts) = (builder.calls_name(), builder.count_calls(span));
+    let slots = builder.slots.list().iter().filter(|slot| counts || slot.name != calls).cloned().collect();
     let fits = match builder.fits.len() {
         0 => Fits::None,
         all if all == builder.prepared => Fits::Prepare,
@@ -253,7 +261,7 @@ fn finished(mut builder: Builder, formulas: Option<Graph>, dims: Vec<(String, us
     BuiltEntry {
         graph,
         formulas,
-        slots: builder.slots.list().to_vec(),
+        slots,
         declared: builder.slots.places,
         rows: builder.rows,
         train: builder.train,
@@ -327,7 +335,6 @@ fn drafted<'a>(
             builder.count_steps(wanted.entry, steps, *train, entry.span);
         }
     }
-    builder.count_calls(entry.span);
     std::mem::swap(&mut builder.layer_names, names);
     (builder, base.dims)
 }

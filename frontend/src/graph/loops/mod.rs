@@ -27,5 +27,5 @@ pub(crate) use open::{Ended, Loops, NamedCarry, Next};
 pub(crate) use recording::Behind;
 pub(crate) use shrink::shrink;
 
-/// Marks the names of placeholders: `#h`. No input of a model has it in front of its name and is used as one.
+/// Marks the names of placeholders: `#h`. No input of a model has it in front of its name.
 const PLACEHOLDER: char = '#';

@@ -118,7 +118,8 @@ fn looped([one, two]: [&Scan; 2], operands: &[Share], batch: usize) -> Option<Ve
     let roots = [one, two]
         .map(|scan| -> Vec<Value> { scan.body.outputs().iter().map(|output| output.value).collect() });
     let parameters: Vec<Value> = one.body.parameters().iter().map(|&id| one.body.result(id)).collect();
-    // What a carry is becomes less with each step that changes it: of samples, of samples by an unknown factor, mixed.
+    // What a carry is becomes less with each step that changes it: the same for all samples, linear in them (or of single ones), that
+    // by an unknown factor, mixed.
     for _ in 0..=3 * carries {
         let known = parameters.iter().copied().zip(inside.iter().copied()).collect();
         let shares = shares_from((&one.body, &roots[0]), (&two.body, &roots[1]), batch, known)?;

@@ -58,12 +58,15 @@ impl Share {
         matches!(self, Fixed(Some(MEAN)) | Linear(Some(MEAN)))
     }
 
-    /// What is one of the two, it is not known which.
+    /// What is one of the two, it is not known which. A number that a mean is added to is one, as in [`aggregated`].
     pub fn or(self, other: Share) -> Share {
         let ratio = self.ratio().filter(|ratio| other.ratio() == Some(*ratio));
         match (self, other) {
             (Fixed(_), Fixed(_)) => Fixed(ratio),
             (Linear(_), Linear(_)) => Linear(ratio),
+            (Fixed(a), Linear(b)) | (Linear(a), Fixed(b)) if a.is_none() || b.is_none() || a == b => {
+                Linear(ratio)
+            }
             (Samples { along: a, .. }, Samples { along: b, .. }) => {
                 a.with(b).map_or(Mixed, |along| Samples { along, ratio })
             }
