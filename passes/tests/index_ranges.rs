@@ -38,8 +38,8 @@ fn padding_is_no_mistake_where_it_is_masked() {
         let text = format!(
             "graph @g(%x: f32[3, 4], %i: i32[3], %n: i32[3], %t: f32[3]) {{
                %c = constant {{value: i32[] [1]}} %one = broadcast %c {{dims: [3], axes: []}}
-               %a = constant {value: f32[] [1]} %ones = broadcast %a {dims: [3], axes: []}
-               %d = constant {value: f32[] [2]} %twos = broadcast %d {dims: [3], axes: []}
+               %a = constant {{value: f32[] [1]}} %ones = broadcast %a {{dims: [3], axes: []}}
+               %d = constant {{value: f32[] [2]}} %twos = broadcast %d {{dims: [3], axes: []}}
                %r = reshape %i {{dims: [3, 1]}} %g = gather_along %x, %r {{axis: 1}} %q = reshape %g {{dims: [3]}}
                {text} return %y as \"y\" }}"
         );
