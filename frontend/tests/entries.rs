@@ -238,6 +238,58 @@ fn written_state_is_there() {
     }
 }
 
+/// Layers of a frozen group run as in inference, in the gradient step that freezes them alone; metrics are those of the first step.
+#[test]
+fn frozen_groups_run_as_in_inference() {
+    let model = |steps: &str| {
+        build(&format!(
+            "Model(
+                parameters: {{ \"freeze\": true }},
+                inputs: {{ \"x\": \"f32[8, 6]\" }},
+                body: [
+                    Sequential(name: \"base\", body: [
+                        Linear(4), BatchNorm, Relu, Dropout(0.5), GaussianNoise(0.3), DropPath(0.5), RRelu,
+                        If(\"training\", [Expr(\"it + 1\")]),
+                    ]),
+                    As(\"h\"),
+                    Linear(name: \"fc\", features: 4), BatchNorm(name: \"norm\"), Dropout(0.5), As(\"y\"),
+                ],
+                entries: {{
+                    \"train\": Entry(steps: [{steps}], metrics: {{ \"m\": \"mean(h)\" }}, outputs: {{ \"h\": \"h\", \"y\": \"y\" }}),
+                    \"infer\": Infer(outputs: {{ \"h\": \"h\", \"y\": \"y\", \"m\": \"mean(h)\" }}),
+                }},
+            )"
+        ))
+    };
+    let sgd = "optimizer: Sgd(lr: 0.1)";
+    let step = |groups: &str| format!("Minimize(loss: \"mean(y ** 2)\", {sgd}, groups: [{groups}])");
+    let frozen = step("Group(of: \"base.*\", frozen: \"freeze\")");
+    // The first group that names a parameter decides.
+    let free = step("Group(of: \"base.1.weight\", lr: 1), Group(of: \"base.*\", frozen: true)");
+    for (steps, first, last, means) in [
+        (frozen.clone(), true, true, 0),
+        (step("Group(of: \"base.*\", lr: 0.5)"), false, false, 1),
+        (format!("{frozen}, {}", step("")), true, false, 1),
+        (format!("{}, {frozen}", step("")), false, true, 1),
+        (format!("Update({{ \"fc.bias\": \"it + 1\" }}), {frozen}"), true, true, 0),
+        (step("Group(of: \"norm.*\", frozen: true), Group(of: \"base.0.*\", frozen: true)"), false, false, 1),
+        (free, false, false, 1),
+    ] {
+        let instance = model(&steps);
+        let graphs = graphs(&instance, &["train", "infer"]);
+        let mut values = initial(&instance);
+        values.insert("x".into(), wave(&[8, 6], 1.0, 0.8, 0.2));
+        let expected = run(&graphs["infer"], &values);
+        let found = update(&graphs["train"], &mut values);
+        let same = |name: &str| numbers(&found[name]) == numbers(&expected[name]);
+        assert_eq!([same("m"), same("y")], [first, false], "{steps}");
+        // Behind two steps that train it the base has other weights.
+        assert_eq!(same("h"), first && last, "{steps}");
+        let updated = graphs["train"].outputs().iter().filter(|output| output.name == "base.1.running_mean");
+        assert_eq!(updated.count(), means, "{steps}");
+    }
+}
+
 /// Running averages are of the state's type, whatever the input's is.
 #[test]
 fn averages_keep_the_type_of_their_state() {

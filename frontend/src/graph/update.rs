@@ -37,7 +37,7 @@ impl Builder<'_> {
         }
         // Elsewhere it is looked at all the same.
         let new = self.new_states(all);
-        if self.train {
+        if self.scope_trains() {
             self.set_states(new);
         }
     }

@@ -242,6 +242,16 @@ pub(crate) enum Action {
     Update(Vec<NewState>),
 }
 
+impl Action {
+    /// The step, if it is one of gradient descent.
+    pub fn minimize(&self) -> Option<&Minimize> {
+        match self {
+            Action::Minimize(minimize) => Some(minimize),
+            Action::Update(_) => None,
+        }
+    }
+}
+
 /// What a piece of state becomes, or all whose names fit a pattern.
 #[derive(Debug)]
 pub(crate) struct NewState {

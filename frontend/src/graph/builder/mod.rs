@@ -4,12 +4,12 @@
 //! functions add primitives. A mistake is reported and makes the current value unknown: later steps are then checked as far as
 //! they can be, and nothing is reported twice.
 //!
-//! Here is what everybody needs who builds: names and scopes ([`scope`]), mistakes ([`report`]), bounds ([`limits`]), state ([`state`]), values as
-//! tensors ([`values`]). Whoever does
-//! one thing with it has an `impl Builder` in a file of its own: `graph/eval.rs` evaluates expressions, `graph/body` runs steps,
-//! `graph/metrics` measures, `graph/entry` makes entry points of all that.
+//! Here is what everybody needs who builds: names and scopes ([`scope`]), mistakes ([`report`]), bounds ([`limits`]), whether
+//! it is training ([`mode`]), state ([`state`]), values as tensors ([`values`]). Whoever does one thing with it has an
+//! `impl Builder` in a file of its own: `graph/eval.rs` evaluates expressions, `graph/body` runs steps, `graph/metrics` measures, `graph/entry` makes entry points of all that.
 
 mod limits;
+mod mode;
 mod report;
 mod scope;
 mod state;
@@ -106,6 +106,9 @@ pub(crate) struct Builder<'a> {
     pub settings: &'a Settings,
     /// Whether layers behave as in training.
     pub train: bool,
+    /// Patterns of the groups of the gradient step that this pass is for, and whether they are frozen: their layers behave as in
+    /// inference.
+    pub groups: Vec<(String, bool)>,
     /// The model's entries, with their settings.
     pub uses: &'a [EntryUse],
     /// What is set of this one.
@@ -202,6 +205,7 @@ impl<'a> Builder<'a> {
             tree: tree.clone(),
             settings,
             train,
+            groups: Vec::new(),
             uses: &[],
             entry_set: &[],
             set_aside: HashSet::new(),

@@ -27,7 +27,7 @@ impl Builder<'_> {
         let in_call = self.is_in_call();
         match name {
             "it" => return (!in_call).then(|| self.current.clone()),
-            "training" => return Some(Val::Bool(self.train)),
+            "training" => return Some(Val::Bool(self.scope_trains())),
             "pi" => return Some(Val::Float(std::f64::consts::PI)),
             "inf" => return Some(Val::Float(f64::INFINITY)),
             "nan" => return Some(Val::Float(f64::NAN)),

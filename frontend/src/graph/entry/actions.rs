@@ -44,6 +44,7 @@ impl Builder<'_> {
         for (position, step) in steps.iter().enumerate() {
             if position > 0 {
                 self.settle(entry.span);
+                self.freeze(used, governing(steps, position));
                 self.forward(base, Some(entry), keeps);
             }
             minimized += usize::from(matches!(step, Action::Minimize(_)));
@@ -137,4 +138,11 @@ impl Builder<'_> {
             }
         }
     }
+}
+
+/// The gradient step whose frozen groups hold where the step of that number is taken: itself, or for others the next one, else the
+/// last before.
+pub(super) fn governing(steps: &[Action], position: usize) -> Option<&Minimize> {
+    let (before, from) = steps.split_at(position.min(steps.len()));
+    from.iter().chain(before.iter().rev()).find_map(Action::minimize)
 }

@@ -16,6 +16,7 @@ use crate::graph::builder::Builder;
 use crate::graph::init::Init;
 use crate::graph::names::matches;
 use crate::graph::state::SlotKind;
+use crate::graph::uses::EntryUse;
 use crate::graph::value::{Built, Val};
 use crate::model::tree::{Action, EntryKind, EntryPoint, Minimize};
 
@@ -69,16 +70,7 @@ impl OptimizerMemory {
 fn minimizes(entry: &EntryPoint) -> Vec<&Minimize> {
     match &entry.kind {
         EntryKind::Train { minimize, .. } => vec![minimize],
-        EntryKind::Steps { steps, .. } => {
-            let mut minimizes = Vec::new();
-            for step in steps {
-                match step {
-                    Action::Minimize(minimize) => minimizes.push(&**minimize),
-                    Action::Update(_) => {}
-                }
-            }
-            minimizes
-        }
+        EntryKind::Steps { steps, .. } => steps.iter().filter_map(Action::minimize).collect(),
         EntryKind::Infer { .. } | EntryKind::Broken => Vec::new(),
     }
 }
@@ -113,6 +105,12 @@ impl Builder<'_> {
         let alone = counting.next().is_some_and(|first| first.name == entry) && counting.next().is_none();
         let count = (!alone).then(|| format!("optim.{entry}.step"));
         OptimizerMemory { entry: entry.to_owned(), number, own, others, count }
+    }
+
+    /// From here on layers of groups that this step has frozen behave as in inference; none, where it is no gradient step.
+    pub fn freeze(&mut self, used: &EntryUse, step: Option<&Minimize>) {
+        let trainer = step.map(|step| self.with_settings(used, |builder| builder.trainer(step)));
+        self.groups = trainer.map_or_else(Vec::new, |trainer| trainer.groups);
     }
 
     fn trainer(&mut self, minimize: &Minimize) -> Trainer {

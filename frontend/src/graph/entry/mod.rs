@@ -28,7 +28,7 @@ use super::state::Slot;
 use super::uses::{EntryGraph, EntryUse};
 use super::value::Val;
 use crate::diagnostics::Diagnostics;
-use crate::model::tree::{EntryKind, EntryPoint, ModelTree};
+use crate::model::tree::{EntryKind, EntryPoint, Minimize, ModelTree};
 use crate::source::{FilePlace, Span};
 
 /// A model with the choices that it is built for.
@@ -311,6 +311,9 @@ fn drafted<'a>(
     builder.entry_set = &wanted.entry.set;
     std::mem::swap(&mut builder.layer_names, names);
     let base = builder.open(model.set);
+    if wanted.graph == EntryGraph::Main {
+        builder.freeze(wanted.entry, first_minimize(&entry.kind));
+    }
     builder.forward(&base, Some(entry), keeps);
     match (&entry.kind, wanted.graph) {
         (EntryKind::Broken, _) => {}
@@ -337,6 +340,15 @@ fn drafted<'a>(
     }
     std::mem::swap(&mut builder.layer_names, names);
     (builder, base.dims)
+}
+
+/// The gradient step that the first pass through the body is for.
+fn first_minimize(kind: &EntryKind) -> Option<&Minimize> {
+    match kind {
+        EntryKind::Train { minimize, .. } => Some(minimize),
+        EntryKind::Steps { steps, .. } => actions::governing(steps, 0),
+        EntryKind::Infer { .. } | EntryKind::Broken => None,
+    }
 }
 
 /// Removes what no output needs: results of loops, dead nodes, then parameters that nothing reads or writes.

@@ -357,7 +357,7 @@ fn rrelu(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
         let message = format!("`low` must not be above `high`, found {low:?} and {high:?}");
         return Err(args.fault(if args.has("low") { "low" } else { "high" }, message));
     }
-    if !builder.train {
+    if !builder.layer_trains() {
         return leaky(&mut builder.ops(), x, (low + high) / 2.0);
     }
     let ty = builder.ops().ty(x);

@@ -117,7 +117,7 @@ fn batch_norm(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
         mean: builder.buffer("running_mean", &[features], Init::Constant(0.0))?,
         variance: builder.buffer("running_var", &[features], Init::Constant(1.0))?,
     };
-    let training = builder.train;
+    let training = builder.layer_trains();
     let mut single = vec![1; dims.len()];
     single[1] = features;
     let Moments { mean, variance, centred } = if training {

@@ -46,7 +46,7 @@ pub(super) const LAYERS: [Layer; 4] = [
     random!("GaussianNoise", &[number("std", Bounds::NOT_NEGATIVE).or(0.1)], |builder, x, args| {
         let x = input(x)?;
         let std = args.float_or("std", 0.1)?;
-        if !builder.train || std == 0.0 {
+        if !builder.layer_trains() || std == 0.0 {
             return Ok(x);
         }
         let ty = builder.ops().ty(x);
@@ -64,7 +64,7 @@ fn dropout(builder: &mut Builder, x: Tensor, args: &Args, dims: Vec<usize>) -> B
     if !ty.dtype.is_float() {
         return Err(Fault::new(format!("the input must have floating-point elements, found {ty}")));
     }
-    if !builder.train || p == 0.0 {
+    if !builder.layer_trains() || p == 0.0 {
         return Ok(x);
     }
     thinned(builder, x, p, dims)
@@ -73,7 +73,7 @@ fn dropout(builder: &mut Builder, x: Tensor, args: &Args, dims: Vec<usize>) -> B
 /// The dropout of a layer that has another one's inside, with a draw for each element.
 pub(super) fn dropped(builder: &mut Builder, x: Tensor, p: f64) -> Built {
     let dims = builder.ops().dims(x);
-    if builder.train { thinned(builder, x, p, dims) } else { Ok(x) }
+    if builder.layer_trains() { thinned(builder, x, p, dims) } else { Ok(x) }
 }
 
 fn thinned(builder: &mut Builder, x: Tensor, p: f64, dims: Vec<usize>) -> Built {
