@@ -16,7 +16,7 @@ impl Builder<'_> {
         });
         match own.next() {
             Some(first) if !path.is_empty() => {
-                self.train && !std::iter::once(first).chain(own).all(|slot| self.is_frozen(&slot.name))
+                self.train && !std::iter::once(first).chain(own).all(|slot| self.freezes(&slot.name))
             }
             _ => self.scope_trains(),
         }
@@ -26,11 +26,11 @@ impl Builder<'_> {
     /// `base.*` has of `base`.
     pub fn scope_trains(&self) -> bool {
         let path = self.full_name("");
-        self.train && (path.is_empty() || !(self.is_frozen(&path) || self.is_frozen(&format!("{path}."))))
+        self.train && (path.is_empty() || !(self.freezes(&path) || self.freezes(&format!("{path}."))))
     }
 
     /// Whether the first group that has this name is frozen.
-    fn is_frozen(&self, name: &str) -> bool {
+    fn freezes(&self, name: &str) -> bool {
         self.groups.iter().find(|(pattern, _)| matches(pattern, name)).is_some_and(|(_, frozen)| *frozen)
     }
 }
