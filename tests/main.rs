@@ -44,6 +44,7 @@ mod proofs;
 mod random_graphs;
 mod ranges;
 mod recurrent;
+mod recurrent_references;
 mod references;
 mod safe;
 mod samples;

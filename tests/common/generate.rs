@@ -17,7 +17,7 @@ pub fn bits(name: &str, index: usize) -> u64 {
 }
 
 /// `offset + scale * u` with u in [-1, 1) from the upper 24 bits; f64 arithmetic, rounded to f32.
-fn uniform(name: &str, count: usize, scale: f64, offset: f64) -> Vec<f32> {
+pub fn uniform(name: &str, count: usize, scale: f64, offset: f64) -> Vec<f32> {
     let stream = stream(name);
     let u = |index| (stream(index) >> 40) as f64 / f64::from(1 << 23) - 1.0;
     (0..count).map(|index| (offset + scale * u(index)) as f32).collect()
