@@ -74,14 +74,17 @@ impl Lowering<'_> {
 
     /// How many of the loops around give what lies at a place another value in each iteration: those inside of them do not.
     pub fn varies_in(&self, location: Location) -> usize {
+        if self.is_fixed(location) {
+            return 0;
+        }
         self.loops.iter().rposition(|around| !around.same.contains(&location)).map_or(0, |last| last + 1)
     }
 
-    /// Whether what lies at a place is state that the entry does not update, or made of such state alone.
+    /// Whether what lies at a place is state that the entry does not update, a constant, or made of such alone.
     pub fn is_fixed(&self, location: Location) -> bool {
         let place = &self.program.buffers[location.buffer.0 as usize].place;
         let moves = location.strides != [0; DEEPEST];
-        !moves && matches!(place, Place::State { updated: false } | Place::Prepared(_))
+        !moves && matches!(place, Place::State { updated: false } | Place::Constant(_) | Place::Prepared(_))
     }
 
     /// How often what is made of a place is used: in every iteration of the loops that it is made before; in any number of calls

@@ -125,6 +125,24 @@ fn loops_pack_what_they_capture_once() {
     }
 }
 
+/// A constant of a body is packed once for all calls, as state is.
+#[test]
+fn constants_in_loops_are_packed_once() {
+    let text = r#"graph @f(%h: f32[9, 3]) {
+      %last = scan %h {length: 4, carries: 1, slices: 0, body: graph @body(%h: f32[9, 3]) {
+        %w = constant {value: f32[3, 3] [1, -1, 0.5, 2, 0, 1, 0.25, 1, -2]}
+        %next = dot %h, %w {contract: [[1], [1]]}
+        return %next as "h"
+      }}
+      return %last as "y"
+    }"#;
+    let graph = Graph::parse(text).expect("a graph");
+    check(&graph, 1e-4);
+    let program = lower::lower(&graph, &HashMap::new()).expect("lower");
+    let found = [&program.prepare[..], &program.schedule[..], body(&program.schedule)];
+    assert_eq!(found.map(|steps| packing(&program, steps)), [1, 0, 0], "{program}");
+}
+
 /// What only one branch packs is not there for the other, nor behind both.
 #[test]
 fn branches_pack_for_themselves() {
