@@ -8,7 +8,7 @@ impl Builder<'_> {
     /// Whether the layer being built behaves as in training: neither in inference mode, nor where all its parameters are frozen, or
     /// where it has none and stands in a scope that is.
     pub fn layer_trains(&self) -> bool {
-        let path = self.full_name("");
+        let path = self.path.join(".");
         let mut own = self.slots.list().iter().filter(|slot| {
             let rest = slot.name.strip_prefix(&path);
             slot.kind == SlotKind::Parameter
@@ -25,7 +25,7 @@ impl Builder<'_> {
     /// Whether the scope that the walk is in behaves as in training: it does not where a frozen group has all that it may hold, as
     /// `base.*` has of `base`.
     pub fn scope_trains(&self) -> bool {
-        let path = self.full_name("");
+        let path = self.path.join(".");
         self.train && (path.is_empty() || !(self.freezes(&path) || self.freezes(&format!("{path}."))))
     }
 
