@@ -9,11 +9,14 @@ Every measurement is a process of its own, bound to as many cores as it has thre
 on a workload before the next workload begins; what is printed is the median over the rounds of each round's median, and
 the ratio of Brolga's to the best peer's. Weights are random: they do not change what is computed. A training call is
 a whole step: forward, loss, backward, update by SGD with momentum, on the same batch every time. In `alexnet_bf16`
-Brolga keeps its weights as bf16 and the peers theirs as f32. `inductor` is `torch.compile`, which needs a C++ compiler; for
-inference it freezes the weights. JAX takes part in training steps only.
+Brolga keeps its weights as bf16 and the peers theirs as f32. A call of `char_gru` writes 256 characters, each the likeliest behind
+those before it: Brolga by a loop in one call, the peers by a model of one step that takes its own results. `inductor` is
+`torch.compile`, which needs a C++ compiler; for inference it freezes the weights. JAX takes part in training steps only. A peer
+that is not installed is left out.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import statistics
@@ -35,6 +38,7 @@ INFERENCE = {
     "mobilenet_v2": ("mobilenet_v2", 1, []),
     "densenet121": ("densenet121", 1, []),
     "bert_tiny_encoder": ("bert-tiny-encoder", 1, []),
+    "char_gru": ("char-gru", 1, []),
 }
 TRAINING = {
     "mlp_b64": ("mlp-256-128", 64, []),
@@ -42,19 +46,26 @@ TRAINING = {
     "resnet20_cifar_b64": ("resnet20-projection", 64, []),
     "resnet18_224_b8": ("resnet18", 8, []),
     "vgg11_224_b4": ("vgg11", 4, ["--set", "dropout=0"]),
+    "ptb_lstm_small_T20_b20": ("ptb-lstm-small", 20, []),
+    "char_gru_T64_b32": ("char-gru", 32, []),
 }
+# Calls of a model of one step, each of which takes the results of the one before; of Brolga, the entry that has the loop.
+STEPS = {"char_gru": (256, "write")}
 WORKLOADS = INFERENCE | TRAINING
 PEERS = ["torch", "inductor", "onnxruntime", "openvino", "jax"]
 
 
 def build(name):
-    """The PyTorch module of a workload, and an input."""
+    """The PyTorch module of a workload, and an input, or a tuple of them."""
     import torch
     import torchvision
     from torch import nn
+    from words import words
 
     torch.manual_seed(0)
     batch = WORKLOADS[name][1]
+    if name.startswith(("char", "ptb")):
+        return words(name, batch)
     if name.startswith("mlp"):
         layers = [nn.Flatten(), nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10)]
         return nn.Sequential(*layers), torch.randn(batch, 1, 28, 28)
@@ -74,6 +85,13 @@ def build(name):
     if family == "vgg11":
         options |= {"dropout": 0.0}
     return getattr(torchvision.models, family)(**options), images
+
+
+def labels_of(name, x):
+    """The labels of a training step's input: classes of images, or the word behind each."""
+    import torch
+
+    return torch.arange(len(x)) % 10 if x.is_floating_point() else x.roll(-1, 1)
 
 
 def resnet20():
@@ -146,32 +164,40 @@ def repeat(call, seconds):
     return statistics.median(times) * 1e3
 
 
+def stepped(name, function, inputs):
+    """A call of a function that gives a list, as often as the workload says, of its own results but the first time."""
+    count, _ = STEPS.get(name, (1, None))
+
+    def call():
+        values = inputs
+        for _ in range(count):
+            values = function(values)
+
+    return call
+
+
 def torch_call(name, layout, compiled=False):
     import torch
     import torch.nn.functional as F
 
-    model, images = build(name)
+    model, x = build(name)
     compile = torch.compile if compiled else lambda function: function
-    if images.ndim == 4:
-        model, images = model.to(memory_format=layout), images.contiguous(memory_format=layout)
+    if not isinstance(x, tuple) and x.ndim == 4:
+        model, x = model.to(memory_format=layout), x.contiguous(memory_format=layout)
     if name in INFERENCE:
         model.eval()
         network = compile(model)
-
-        def infer():
-            with torch.inference_mode():
-                network(images)
-
-        return infer
+        call = stepped(name, lambda values: network(*values), x if isinstance(x, tuple) else (x,))
+        return torch.inference_mode()(call)
     model.train()
-    labels = torch.arange(len(images)) % 10
+    labels = labels_of(name, x)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, fused=True)
 
-    loss_of = compile(lambda images: F.cross_entropy(model(images), labels))
+    loss_of = compile(lambda x: F.cross_entropy(model(x).flatten(0, -2), labels.flatten()))
 
     def step():
         optimizer.zero_grad()
-        loss_of(images).backward()
+        loss_of(x).backward()
         optimizer.step()
 
     return step
@@ -183,45 +209,55 @@ def peer(system, name, threads, seconds):
 
     torch.set_num_threads(threads)
     if system == "torch":
-        layouts = [torch.contiguous_format, torch.channels_last]
-        return min(repeat(torch_call(name, layout), seconds / 2) for layout in layouts)
+        words = name.startswith(("char", "ptb"))
+        layouts = [torch.contiguous_format] if words else [torch.contiguous_format, torch.channels_last]
+        return min(repeat(torch_call(name, layout), seconds / len(layouts)) for layout in layouts)
     if system == "inductor":
         # Compiled for the default layout, from which it chooses its own.
         return repeat(torch_call(name, torch.contiguous_format, compiled=True), seconds)
-    if (system == "jax") == (name in INFERENCE):
+    if (system == "jax") == (name in INFERENCE) or importlib.util.find_spec(system) is None:
         return None
     if system == "jax":
         import jax_step
 
-        return repeat(jax_step.training_call(*build(name)), seconds)
+        model, x = build(name)
+        return repeat(jax_step.training_call(model, x, labels_of(name, x)), seconds)
     if name not in INFERENCE:
         return None
-    model, images = build(name)
+    model, x = build(name)
     model.eval()
+    inputs = x if isinstance(x, tuple) else (x,)
+    arrays = [value.numpy() for value in inputs]
     if system == "openvino":
         import openvino
 
         core = openvino.Core()
         settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        compiled = core.compile_model(openvino.convert_model(model, example_input=images), "CPU", settings)
-        request, array = compiled.create_infer_request(), images.numpy()
-        return repeat(lambda: request.infer([array], share_inputs=True, share_outputs=True), seconds)
+        compiled = core.compile_model(openvino.convert_model(model, example_input=inputs), "CPU", settings)
+        request, count = compiled.create_infer_request(), len(compiled.outputs)
+
+        def infer(values):
+            results = request.infer(list(values), share_inputs=True, share_outputs=True)
+            # Results of a step are the inputs of the next, and may not be written over while they are read.
+            return [results[at].copy() if name in STEPS else results[at] for at in range(count)]
+
+        return repeat(stepped(name, infer, arrays), seconds)
     import io
 
     import onnxruntime
 
     buffer = io.BytesIO()
-    torch.onnx.export(model, (images,), buffer, input_names=["x"], dynamo=False)
+    names = [f"x{at}" for at in range(len(inputs))]
+    torch.onnx.export(model, inputs, buffer, input_names=names, dynamo=False)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(buffer.getvalue(), options, providers=["CPUExecutionProvider"])
-    feed = {"x": images.numpy()}
-    return repeat(lambda: session.run(None, feed), seconds)
+    return repeat(stepped(name, lambda values: session.run(None, dict(zip(names, values))), arrays), seconds)
 
 
 def brolga(binary, name, threads, seconds):
     model, batch, more = WORKLOADS[name]
-    entry = "infer" if name in INFERENCE else "train"
+    _, entry = STEPS.get(name, (1, "infer" if name in INFERENCE else "train"))
     command = [binary, "bench", model, "--entry", entry, "--dim", f"batch={batch}", "--threads", str(threads)]
     output = run(command + ["--seconds", str(seconds), "--json", *more], threads)
     return json.loads(output)["median_ms"]

@@ -182,6 +182,7 @@ CASES = {  # name: the network, its inputs, what it is to say, the loss
     "irnn": lambda: (Irnn(), (reals("x", 4, 20, 2),), reals("y", 4), lambda y, inputs, label: F.mse_loss(y, label)),
     "char-gru": lambda: words(nn.GRU, 65, 128, 4, 64, "symbol"),
     "ptb-lstm-small": lambda: words(nn.LSTM, 10000, 200, 4, 20, "word"),
+    "ptb-lstm-1000": lambda: words(nn.LSTM, 1000, 200, 4, 20, "word"),
 }  # fmt: skip
 
 
