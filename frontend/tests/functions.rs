@@ -80,7 +80,8 @@ fn functions_see_nothing_of_their_call() {
         (
             local,
             block("Relu"),
-            "Sequential(name: \"walk\", [Parameter(name: \"local\", dims: [2]), Expr(\"f(x)\")])".into(),
+            "Sequential(name: \"walk\", body: [Parameter(name: \"local\", dims: [2]), Expr(\"f(x)\")])"
+                .into(),
             "there is no value `local` here",
         ),
         ("\"f(a)\": \"a * it\"", block("Relu"), "Expr(\"f(x)\")".into(), "there is no value `it` here"),
@@ -97,7 +98,7 @@ fn functions_see_nothing_of_their_call() {
     }
     // The model's own is meant, whatever has its name around.
     for body in [
-        "Sequential(name: \"walk\", [Parameter(name: \"b\", dims: [2]), Expr(\"f(x)\")])",
+        "Sequential(name: \"walk\", body: [Parameter(name: \"b\", dims: [2]), Expr(\"f(x)\")])",
         "Scan(name: \"s\", times: 1, body: [Let(\"b\", \"100\"), Expr(\"f(x)\")]), Expr(\"it[:, 0]\")",
         "Scan(times: 1, body: [Let(\"b\", \"100\"), Expr(\"f(x)\")]), Expr(\"it[:, 0]\")",
         "Other",
@@ -184,4 +185,56 @@ fn calls_of_calls_are_bounded() {
         [TIMES.to_owned(), "\"f0(a)\": \"a\"".to_owned()].into_iter().chain(doubled).collect();
     let found = mistakes(&model(&functions.join(","), "", "f29(x)"));
     assert!(found.contains("the model has more than 20000 steps"), "{found}");
+}
+
+/// `Reuse` may give a block or a layer other arguments; what is not set is as where it stands.
+#[test]
+fn reused_steps_get_other_arguments() {
+    let model = |body: &str| {
+        format!(
+            "Model(
+                inputs: {{ \"x\": \"f32[2]\" }},
+                blocks: {{ \"Head\": Block(parameters: {{ \"of\": Required, \"k\": 10 }}, body: [Parameter(name: \"w\", dims: []), Expr(\"w * of + k\")]) }},
+                body: [{body}],
+                entries: {{ \"infer\": Infer(outputs: {{ \"y\": \"it\" }}) }},
+            )"
+        )
+    };
+    let head = "Head(name: \"head\", of: \"x\")";
+    for (body, expected) in [
+        (format!("{head}, Reuse(\"head\")"), [13.0, 16.0]),
+        (format!("{head}, Reuse(name: \"head\", set: {{ \"of\": \"2 * x\" }})"), [16.0, 22.0]),
+        (format!("{head}, Reuse(name: \"head\", set: {{ \"k\": 0 }})"), [3.0, 6.0]),
+        (format!("{head}, Reuse(name: \"head\", set: {{ \"k\": 0 }}), Reuse(\"head\")"), [13.0, 16.0]),
+        (format!("{head}, As(\"a\"), Reuse(name: \"head\", set: {{ \"k\": 1, \"of\": \"a\" }})"), [40.0, 49.0]),
+        // A cell, and a block that is one, in a second loop.
+        (
+            "Scan(name: \"a\", times: 1, body: [Carry(\"h\", \"x\"), Head(name: \"cell\", of: \"prev.h\", k: 0), As(\"h\")]),
+             Scan(name: \"b\", times: 2, body: [Carry(\"h\", \"a.last.h\"), Reuse(name: \"a.cell\", set: { \"of\": \"prev.h\" }), As(\"h\")]),
+             Ref(\"b.last.h\")"
+                .to_owned(),
+            [27.0, 54.0],
+        ),
+        ("Ref(\"x\"), LeakyRelu(name: \"l\", slope: 0.5), Expr(\"-x\"), Reuse(name: \"l\", set: { \"slope\": 0.25 })".to_owned(), [-0.25, -0.5]),
+    ] {
+        let instance = build(&model(&body));
+        let graph = instance.graph("infer").expect("infer");
+        let mut given = HashMap::from([("x".to_owned(), Tensor::f64([2], [1.0, 2.0]))]);
+        for name in ["head.w", "a.cell.w"] {
+            given.insert(name.to_owned(), Tensor::f64([], [3.0]));
+        }
+        assert_eq!(numbers(&run(graph, &given)["y"]), expected, "{body}");
+    }
+    for (body, message) in [
+        (format!("{head}, Reuse(name: \"head\", set: {{ \"off\": 0 }})"), "`head` has no argument `off`"),
+        (format!("{head}, Reuse(name: \"head\", set: {{ \"of\": \"z\" }})"), "there is no value `z`"),
+        (
+            "Sequential(name: \"s\", body: [Relu]), Reuse(name: \"s\", set: { \"k\": 1 })".into(),
+            "`s` has no arguments to be set",
+        ),
+        ("LeakyRelu(name: \"l\"), Reuse(name: \"l\", set: { \"slop\": 1 })".into(), "did you mean `slope`?"),
+    ] {
+        let found = mistakes(&model(&body));
+        assert!(found.contains(message), "{body}: {found}");
+    }
 }

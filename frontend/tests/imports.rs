@@ -29,6 +29,8 @@ fn build(text: &str) -> Result<Instance, String> {
                 "parameters: { \"v\": 4 }, variants: { \"none\": { \"v\": 0 } },",
             )
             .replace("[Import", "[If(\"v == 0\", [Expr(\"mean(it)\")]), Import"),
+            "pair" => model("Expr(\"it * zeros([batch, wide]) + y\")", "dims: { \"wide\": 8 },")
+                .replace("[batch, 8]\"", "[batch, wide]\", \"y\": \"f32[batch, wide]\", \"label\": \"i32[batch]\""),
             _ => return Err("no such file".into()),
         };
         Ok((name.into(), text))
@@ -165,5 +167,32 @@ fn a_mistake_names_all_imports_that_lead_to_it() {
             .filter(|n| n.contains("imports"))
             .collect();
         assert_eq!(said, notes, "{steps}\n{found}");
+    }
+}
+
+/// The first input of an imported model is the current value; the others, and its sizes, are found by name.
+#[test]
+fn imports_find_their_inputs_by_name() {
+    let import = "Import(model: \"pair\")";
+    for body in [
+        format!("Let(\"wide\", \"8\"), Let(\"y\", \"2 * x\"), {import}"),
+        format!("Let(\"wide\", \"8\"), Sequential(name: \"s\", body: [Let(\"y\", \"x + 1\"), {import}])"),
+        // What is a label there is not one here, and is not used.
+        format!(
+            "Let(\"wide\", \"8\"), Let(\"label\", \"x\"), Let(\"y\", \"x\"), {import}, Linear(name: \"l\", features: 2)"
+        ),
+    ] {
+        build(&model(&body, "")).unwrap_or_else(|mistakes| panic!("{body}\n{mistakes}"));
+    }
+    for (body, message) in [
+        (format!("Let(\"wide\", \"8\"), {import}"), "there is no value `y` here"),
+        (format!("Let(\"wide\", \"8\"), Let(\"y\", \"x > 0\"), {import}"), "there is no value `y` here"),
+        (
+            format!("Let(\"wide\", \"8\"), Let(\"y\", \"mean(x)\"), {import}"),
+            "each other one what has its name",
+        ),
+    ] {
+        let found = build(&model(&body, "")).err().unwrap_or_else(|| panic!("{body} is accepted"));
+        assert!(found.contains(message), "{body}\n{found}");
     }
 }

@@ -16,39 +16,48 @@ impl Builder<'_> {
     pub fn evaluate(&mut self, signature: &'static Signature, arguments: &Arguments) -> Option<Args> {
         let mut args = Args::default();
         let mut known = arguments.complete;
+        let mut set = std::mem::take(&mut self.reuse_set);
         for parameter in signature.parameters {
-            let Some(argument) = arguments.get(parameter.name) else { continue };
-            let value = match &argument.value {
-                Argument::Expr(expr) => match (parameter.kind, &expr.kind) {
-                    // A name that stands for nothing was meant as one of the words.
-                    (ParameterKind::Word(words), ExprKind::Name(name)) if self.lookup(name).is_none() => {
-                        let fault =
-                            Fault::new(format!("`{name}` is none of the words for `{}`", parameter.name));
-                        self.fail(fault.help(format!("expected one of {}", words.join(", "))), argument.span)
-                    }
-                    _ => self.eval(expr),
-                },
-                Argument::Word(word) => Val::Text((*word).to_owned()),
-                Argument::Call(signature, arguments) => match self.evaluate(signature, arguments) {
-                    Some(args) => Val::Call(signature, Box::new(args)),
-                    None => Val::Unknown,
-                },
+            // What a `Reuse` sets stands in the place of what is written.
+            let (value, span) = match (set.remove(parameter.name), arguments.get(parameter.name)) {
+                (Some(set), _) => set,
+                (None, Some(argument)) => (self.argument(parameter, argument), argument.span),
+                (None, None) => continue,
             };
             let known_value = !value.is_unknown();
             known &= known_value;
             if parameter.required && value == Val::None {
                 let fault = Fault::new(format!("`{}` needs `{}`", signature.name, parameter.name));
-                self.fail(fault.note("`none` stands for an argument that is not given"), argument.span);
+                self.fail(fault.note("`none` stands for an argument that is not given"), span);
                 known = false;
             }
-            args.push(parameter.name, Spanned::new(value, argument.span));
+            args.push(parameter.name, Spanned::new(value, span));
             // Checked here too, so that a mistake shows even where the layer's input is unknown.
             if known_value && let Err(fault) = args.check(parameter) {
-                self.fail(fault, argument.span);
+                self.fail(fault, span);
                 known = false;
             }
         }
         known.then_some(args)
+    }
+
+    /// The value of an argument as it is written.
+    fn argument(&mut self, parameter: &Parameter, argument: &Spanned<Argument>) -> Val {
+        match &argument.value {
+            Argument::Expr(expr) => match (parameter.kind, &expr.kind) {
+                // A name that stands for nothing was meant as one of the words.
+                (ParameterKind::Word(words), ExprKind::Name(name)) if self.lookup(name).is_none() => {
+                    let fault = Fault::new(format!("`{name}` is none of the words for `{}`", parameter.name));
+                    self.fail(fault.help(format!("expected one of {}", words.join(", "))), argument.span)
+                }
+                _ => self.eval(expr),
+            },
+            Argument::Word(word) => Val::Text((*word).to_owned()),
+            Argument::Call(signature, arguments) => match self.evaluate(signature, arguments) {
+                Some(args) => Val::Call(signature, Box::new(args)),
+                None => Val::Unknown,
+            },
+        }
     }
 }
 

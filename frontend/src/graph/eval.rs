@@ -104,6 +104,13 @@ impl Builder<'_> {
             None if self.has_many_mistakes() => diagnostic,
             None => diagnostic.suggest(name, self.visible_names().iter().map(String::as_str)),
         };
+        if !self.importing.is_empty() && self.tree.inputs.iter().skip(1).any(|input| input.name.value == name)
+        {
+            diagnostic = diagnostic.note(
+                "this model is imported: its first input is the current value, each other one what has its name, element type \
+                 and number of axes in the file that imports it",
+            );
+        }
         if self.is_in_call() {
             diagnostic = diagnostic.note(
                 "a function sees its arguments and the model's names: no current value, nor the names of a block or loop that \

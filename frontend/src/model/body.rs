@@ -142,7 +142,13 @@ impl Decoder<'_> {
             }
             BodyWord::As => BodyStepKind::As(self.given_template(given, span)),
             BodyWord::Ref => BodyStepKind::Ref(self.given_template(given, span)),
-            BodyWord::Reuse => BodyStepKind::Reuse(self.given_template(given, span)),
+            BodyWord::Reuse => {
+                let name = self.given_template(given, span);
+                let values = given.get("set").map(|value| self.map(value, "a map of arguments to values"));
+                let values = values.into_iter().flatten();
+                let set = values.map(|(key, value)| (key, self.expression_or_mistake(value))).collect();
+                BodyStepKind::Reuse { name, set }
+            }
             BodyWord::Let => {
                 let names = given.get("name").and_then(|value| self.let_names(value));
                 let value = self.given_expression(given, "value", span);

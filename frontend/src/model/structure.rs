@@ -180,7 +180,8 @@ impl Structured for BodyWord {
                     ]
                 }
             }
-            BodyWord::As | BodyWord::Ref | BodyWord::Reuse => const { &[NAME] },
+            BodyWord::As | BodyWord::Ref => const { &[NAME] },
+            BodyWord::Reuse => const { &[NAME, may("set", VALUES)] },
             BodyWord::Let => {
                 const {
                     &[

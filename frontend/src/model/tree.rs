@@ -140,7 +140,11 @@ pub(crate) enum BodyStepKind {
     /// State becomes other values, in training.
     Update(Vec<NewState>),
     Expr(Expr),
-    Reuse(Template),
+    Reuse {
+        name: Template,
+        /// What it is given in the place of its arguments.
+        set: Vec<(Spanned<String>, Expr)>,
+    },
     Import(Box<Import>),
 }
 

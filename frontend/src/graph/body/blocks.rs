@@ -58,12 +58,16 @@ impl Builder<'_> {
         arguments: &[(Option<Spanned<String>>, Expr)],
     ) -> (HashMap<String, (Val, Span)>, bool) {
         let mut names: HashMap<String, (Val, Span)> = HashMap::new();
+        let set = std::mem::take(&mut self.reuse_set);
         let mut good = true;
         for (position, (key, value)) in arguments.iter().enumerate() {
             let parameter = match key {
                 Some(key) => definition.parameters.iter().find(|(name, _)| name.value == key.value),
                 None => definition.parameters.get(position),
             };
+            if parameter.is_some_and(|(name, _)| set.contains_key(&name.value)) {
+                continue;
+            }
             let evaluated = self.eval(value);
             let Some((parameter, _)) = parameter else {
                 self.unknown_parameter(definition, block, key.as_ref(), value.span);
@@ -77,6 +81,7 @@ impl Builder<'_> {
                 good = false;
             }
         }
+        names.extend(set);
         (names, good)
     }
 

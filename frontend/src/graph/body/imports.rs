@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
+use brolga_ir::DType;
+
 use crate::graph::builder::{Builder, ImportSite, Numbering};
 use crate::graph::frames::{Frame, Named};
-use crate::graph::settings::{misfit, parameter_values};
+use crate::graph::settings::{BATCH, misfit, parameter_values};
 use crate::graph::value::{Fault, Val};
 use crate::model::tree::{Import, ModelTree};
 use crate::source::Span;
@@ -39,10 +41,14 @@ impl Builder<'_> {
         self.importing.push(self.import_sites.len());
         self.import_sites.push(site);
         let outer_until = self.until.take();
-        // The other model sees no value of this file, and its mistakes are shown at places of its own.
+        let found = self.found_by_name(tree);
+        // The other model sees no other value of this file, and its mistakes are shown at places of its own.
         let outer_values = std::mem::take(&mut self.values);
         self.in_file(tree, |builder| {
-            let names = builder.import_names(tree, import, &values);
+            let mut names = builder.import_names(tree, import, &values);
+            for (name, value) in found {
+                names.entry(name).or_insert(value);
+            }
             let within = part.prefix.split('.').filter(|part| !part.is_empty()).count();
             let depth = builder.path.len() + within;
             let frame = Frame { names: names.into(), depth, ..Frame::default() };
@@ -63,6 +69,30 @@ impl Builder<'_> {
         let set: Vec<String> = chosen.into_iter().chain(set).collect();
         let place = import.name.as_ref().map_or(span, |name| name.span);
         ImportSite { source: self.source.clone(), span: place, set: set.join(", "), told: false }
+    }
+
+    /// What an imported model finds by its name in the file that imports it: its inputs but the first, if something of that name has
+    /// the element type and as many axes, and sizes.
+    fn found_by_name(&mut self, tree: &ModelTree) -> Vec<(String, Named)> {
+        let mut found = Vec::new();
+        for input in tree.inputs.iter().skip(1) {
+            let Some(Val::Tensor(tensor)) = self.lookup(&input.name.value) else { continue };
+            let given = self.ops().ty(tensor);
+            let fits = input.ty.as_ref().is_some_and(|ty| {
+                let dtype = if ty.dtype == DType::F32 { self.float() } else { ty.dtype };
+                given.dtype == dtype && given.rank() == ty.dims.len()
+            });
+            if fits {
+                found.push((input.name.value.clone(), (Val::Tensor(tensor), input.name.span)));
+            }
+        }
+        let sizes = tree.dims.iter().map(|(name, default)| (name.value.as_str(), default.span));
+        for (name, span) in sizes.chain([(BATCH, Span::default())]) {
+            if let Some(size @ Val::Int(_)) = self.lookup(name) {
+                found.push((name.to_owned(), (size, span)));
+            }
+        }
+        found
     }
 
     /// The names that the imported model sees: its parameters, and the current value as its first input.

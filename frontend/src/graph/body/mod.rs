@@ -83,7 +83,7 @@ impl Builder<'_> {
             BodyStepKind::State { name, .. } => self.named(Some(name), "state", body, position),
             BodyStepKind::Update(new) => self.update_in_body(new, span),
             BodyStepKind::Expr(value) => self.current = self.eval(value),
-            BodyStepKind::Reuse(name) => self.reuse(name, span),
+            BodyStepKind::Reuse { name, set } => self.reuse(name, set, span),
             BodyStepKind::Import(import) => self.import(import, span),
         }
     }

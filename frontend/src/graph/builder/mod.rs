@@ -24,7 +24,7 @@ use brolga_ir::{DType, Type};
 pub(super) use limits::MOST_STEPS;
 
 use super::class_axes::ClassAxes;
-use super::frames::Frame;
+use super::frames::{Frame, Named};
 use super::loops::Loops;
 use super::measured::Metrics;
 use super::named::NamedValues;
@@ -172,6 +172,8 @@ pub(crate) struct Builder<'a> {
     pub(super) reusable: HashMap<String, Reusable>,
     /// Inside `Reuse`: parameters are there already.
     pub(super) reusing: bool,
+    /// What the step that is about to be run once more gets in the place of its arguments.
+    pub(super) reuse_set: HashMap<String, Named>,
     /// Where that was asked for: `model.ron:12:5`.
     pub(super) reused_at: Option<String>,
     /// How often each layer has drawn random numbers in this pass, by path.
@@ -228,6 +230,7 @@ impl<'a> Builder<'a> {
             layer_names: LayerNames::default(),
             reusable: HashMap::new(),
             reusing: false,
+            reuse_set: HashMap::new(),
             in_doubt: None,
             lost: HashSet::new(),
             reused_at: None,
