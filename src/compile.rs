@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use brolga_codegen::{Compiled, TargetCpu};
 use brolga_ir::Graph;
+use brolga_ir::ops::{Op, Segments};
 use brolga_ir::program::Program;
 use brolga_passes::facts::batch::trains;
 use brolga_passes::facts::index_ranges::index_ranges;
@@ -141,14 +142,37 @@ impl<'a> Compiler<'a> {
         self.manager.reports()
     }
 
-    /// Builds what `gradient` operators stand for, and nothing else. The graph is verified first.
+    /// Whether the entry that was differentiated last runs segments of its loops again on the way back, for a memory limit that
+    /// it would not meet otherwise.
+    pub fn runs_again(&self) -> bool {
+        self.manager.options().run_again
+    }
+
+    /// Builds what `gradient` operators stand for, and nothing else. The graph is verified first. Where loops have segments and a
+    /// memory limit is not met, these are run again on the way back: what comes behind is done for nothing then, to see that.
     ///
     /// # Errors
     /// A graph that does not verify; an operator without a derivative on the way.
     pub fn differentiate(&mut self, graph: &Graph) -> Result<Graph> {
         verify(graph)?;
         let (grad, _) = split_grad(pipeline(graph));
+        self.manager.set_run_again(self.options.passes.run_again);
+        let differentiated = self.graph_passes(grad, graph.clone())?;
+        if self.is_within_the_limit(&differentiated) {
+            return Ok(differentiated);
+        }
+        self.manager.set_run_again(true);
         self.graph_passes(grad, graph.clone())
+    }
+
+    /// Whether a differentiated graph meets the memory limit as it is, or has no loops that could do anything for it.
+    fn is_within_the_limit(&self, graph: &Graph) -> bool {
+        if self.options.passes.memory_limit.is_none() || !keeps_segments(graph) {
+            return true;
+        }
+        let mut trial = Compiler::new(&self.options);
+        let optimised = trial.optimise_differentiated(graph.clone());
+        optimised.and_then(|optimised| trial.lower(&optimised)).is_ok()
     }
 
     /// All graph passes, fusion included. The graph is verified first.
@@ -239,6 +263,15 @@ fn check(program: &Program) -> Result<()> {
 /// Entries that change parameters keep their structure; others may fold what depends on parameters.
 fn pipeline(graph: &Graph) -> &'static [GraphPass] {
     if trains(graph) { pipelines::TRAIN } else { pipelines::INFER }
+}
+
+/// Whether a graph has loops whose way back reads what was kept of their segments.
+fn keeps_segments(graph: &Graph) -> bool {
+    graph.nodes().any(|id| {
+        let op = &graph.node(id).op;
+        matches!(op, Op::Scan(scan) if scan.segments == Segments::Kept)
+            || op.regions().into_iter().any(keeps_segments)
+    })
 }
 
 /// A pipeline up to and with its last `grad`, and the rest.

@@ -103,7 +103,15 @@ mod tests {
         let mut graph = Graph::new("g");
         let [h, x, w] = [("h", row), ("x", Type::new(DType::F32, [9, 2, 3])), ("w", matrix)]
             .map(|(name, ty)| graph.add_parameter(name, Role::Data, ty));
-        let scan = Scan { body, length: 9, carries: 1, slices: 1, reverse: false, guarded: false };
+        let scan = Scan {
+            body,
+            length: 9,
+            carries: 1,
+            slices: 1,
+            reverse: false,
+            guarded: false,
+            segments: Default::default(),
+        };
         let h = Builder::new(&mut graph, Origin::new("loop")).add_node(scan, &[h, x, w]).unwrap();
         graph.add_output("h", Role::Data, h);
         let one = 2 * 2 * 3 * 3;

@@ -294,7 +294,15 @@ fn concatenations_in_loops_keep_their_bits() {
         let begin = case.builder().function(Function::Exp, begin).expect("exp");
         let xs = case.parameter(Role::Data, &[5, batch, 4]);
         let w = case.parameter(Role::State, &[count + 4, count]);
-        let scan = Scan { body, length: 5, carries: 1, slices: 1, reverse: false, guarded: false };
+        let scan = Scan {
+            body,
+            length: 5,
+            carries: 1,
+            slices: 1,
+            reverse: false,
+            guarded: false,
+            segments: Default::default(),
+        };
         let results = case.builder().add_nodes(scan, &[begin, xs, w]).expect("scan");
         let last = case.concat(&[results[0], results[0]], 0);
         case.output(last);

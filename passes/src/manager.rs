@@ -220,6 +220,11 @@ impl<'a> Manager<'a> {
         self.options.tunings = tunings;
     }
 
+    /// Whether segments of loops are run again on the way back, from now on; it changes no bit.
+    pub fn set_run_again(&mut self, run_again: bool) {
+        self.options.run_again = run_again;
+    }
+
     /// How the passes so far went, in order.
     pub fn reports(&self) -> &[Report] {
         &self.reports

@@ -21,6 +21,12 @@ pub struct Options {
     pub precision: Precision,
     /// The bytes that the arena of one call may take; what does not fit is computed again.
     pub memory_limit: Option<usize>,
+    /// Loops that are differentiated are cut into segments from so many steps on. Sums over time are formed by segments, so
+    /// this is part of the numeric plan.
+    pub segments_from: usize,
+    /// Whether the way back runs segments again from what they begin with, instead of reading what was kept of them: for a
+    /// memory limit that is not met otherwise. It changes no bit.
+    pub run_again: bool,
     /// How products are tuned, where that is not the compiler's own choice. It changes no bit.
     pub tunings: Tunings,
     /// How many threads will compute, if that is known: one thread wants weights to pass once, several want rows of their
@@ -162,6 +168,8 @@ impl Default for Options {
             algorithms: Algorithms::default(),
             precision: Precision::F32,
             memory_limit: None,
+            segments_from: 512,
+            run_again: false,
             tunings: Tunings::default(),
             threads: None,
         }

@@ -18,6 +18,7 @@ use crate::graph::fold::fold;
 use crate::graph::grad::grad;
 use crate::graph::hoist::hoist;
 use crate::graph::pooling::pooling;
+use crate::graph::segment::segment;
 use crate::graph::simplify::{canonical, simplify};
 use crate::graph::tables::tables;
 use crate::graph::time_batch::time_batch;
@@ -33,7 +34,7 @@ use crate::program::views::views;
 
 /// Every graph pass. A pass's name stands here and nowhere else.
 pub const GRAPH_PASSES: &[GraphPass] = &[
-    CLIP, HOIST, TIME_BATCH, GRAD, DCE, POOLING, ACCUMULATE, FOLD, CANONICAL, SIMPLIFY, TABLES, CSE,
+    CLIP, HOIST, SEGMENT, TIME_BATCH, GRAD, DCE, POOLING, ACCUMULATE, FOLD, CANONICAL, SIMPLIFY, TABLES, CSE,
     BATCH_NORM, MERGE, LAYOUT, WINOGRAD, STRASSEN, NARROW, IMAGES, FUSE,
 ];
 
@@ -43,6 +44,7 @@ pub const PROGRAM_PASSES: &[ProgramPass] =
 
 const CLIP: GraphPass = Pass::new("clip", Kind::Rounding, clip);
 const HOIST: GraphPass = Pass::new("hoist", Kind::Exact, hoist);
+const SEGMENT: GraphPass = Pass::new("segment", Kind::Exact, segment);
 const TIME_BATCH: GraphPass = Pass::new("time-batch", Kind::Rounding, time_batch);
 const GRAD: GraphPass = Pass::new("grad", Kind::Exact, grad);
 const DCE: GraphPass = Pass::new("dce", Kind::Exact, dce);
@@ -78,8 +80,8 @@ const PLAN: ProgramPass = Pass::new("plan", Kind::Exact, |program, _| Ok(plan(pr
 
 /// From a graph as the frontend builds it to one that only has to be fused: entries that train.
 pub const TRAIN: &[GraphPass] = &[
-    CLIP, MERGE, HOIST, TIME_BATCH, GRAD, DCE, CLIP, POOLING, ACCUMULATE, FOLD, SIMPLIFY, FOLD, CSE, DCE,
-    TABLES, HOIST, TIME_BATCH, DCE, LAYOUT, WINOGRAD, STRASSEN, SIMPLIFY, CSE, DCE,
+    CLIP, MERGE, HOIST, SEGMENT, TIME_BATCH, GRAD, DCE, CLIP, POOLING, ACCUMULATE, FOLD, SIMPLIFY, FOLD, CSE,
+    DCE, TABLES, HOIST, TIME_BATCH, DCE, LAYOUT, WINOGRAD, STRASSEN, SIMPLIFY, CSE, DCE,
 ];
 
 /// The same for entries that do not change the parameters. Until the numeric plan of the graph is made, nothing depends on

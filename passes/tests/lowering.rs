@@ -383,7 +383,15 @@ fn scans_become_loops_of_the_schedule() {
         let h = g.add_parameter("h", Role::Data, ty.clone());
         let xs = g.add_parameter("xs", Role::Data, Type::new(DType::F32, [6, 4, 9]));
         let a = g.add_parameter("a", Role::Data, ty);
-        let scan = Scan { body, length: 6, carries: 1, slices: 1, reverse, guarded: false };
+        let scan = Scan {
+            body,
+            length: 6,
+            carries: 1,
+            slices: 1,
+            reverse,
+            guarded: false,
+            segments: Default::default(),
+        };
         let node = g.add(scan, &[h, xs, a], &Origin::default()).expect("scan");
         for (name, value) in ["h", "ys"].into_iter().zip(g.results(node)) {
             g.add_output(name, Role::Data, value);

@@ -12,5 +12,6 @@ mod pipelines;
 mod prepare;
 mod random;
 mod ranges;
+mod segments;
 mod sums;
 mod views;

@@ -52,7 +52,15 @@ fn in_a_loop(graph: &Graph) -> Graph {
         let value = body.import(graph, &[output.value], &mut map).expect("a copy")[0];
         body.add_output(&format!("y{number}"), Role::Data, value);
     }
-    let scan = Scan { body, length: 2, carries: 0, slices: 0, reverse: false, guarded: false };
+    let scan = Scan {
+        body,
+        length: 2,
+        carries: 0,
+        slices: 0,
+        reverse: false,
+        guarded: false,
+        segments: Default::default(),
+    };
     let mut b = Builder::new(&mut outer, Origin::new("loop"));
     let results = b.add_nodes(scan, &captures).expect("a loop");
     for (number, (result, output)) in results.into_iter().zip(graph.outputs()).enumerate() {

@@ -31,7 +31,7 @@ fn run(passes: &[GraphPass], graph: &mut Graph, histogram: &mut Histogram) -> Re
     for &pass in passes {
         let before = graph.clone();
         let (algorithms, precision) = (everywhere(4), Precision::Bf16);
-        let options = Options { algorithms, precision, ..Options::default() };
+        let options = Options { algorithms, precision, segments_from: 2, ..Options::default() };
         let changed = Manager::new(options).run(&[pass], graph).map_err(|error| error.to_string())?;
         if changed {
             histogram.count(&format!("pass {}", pass.name));
@@ -42,9 +42,35 @@ fn run(passes: &[GraphPass], graph: &mut Graph, histogram: &mut Histogram) -> Re
     Ok(())
 }
 
-/// Adds the derivatives of a sum by the float inputs, if everything on the way has one.
-fn differentiated(mut graph: Graph, histogram: &mut Histogram) -> Graph {
+/// Adds the derivatives of a sum by the float inputs, if everything on the way has one: by loops over segments wherever a loop can be
+/// cut. What runs segments again has the bits of what keeps them, on those values.
+fn differentiated(
+    graph: &Graph,
+    inputs: &HashMap<String, Tensor>,
+    histogram: &mut Histogram,
+) -> Result<Graph, String> {
     let plain = graph.clone();
+    let Some(asked) = with_gradients(graph.clone()) else { return Ok(plain) };
+    let mut found = Vec::new();
+    for run_again in [false, true] {
+        let options = Options { segments_from: 2, run_again, ..Options::default() };
+        let mut made = asked.clone();
+        let cut = Manager::new(options.clone()).run(&graph_passes("segment")?, &mut made);
+        if cut.map_err(|error| error.to_string())? {
+            histogram.count("pass segment");
+        }
+        if Manager::new(options).run(&graph_passes("grad")?, &mut made).is_err() {
+            return Ok(plain);
+        }
+        histogram.count("pass grad");
+        found.push(made);
+    }
+    let [kept, again] = [evaluate(&found[0], inputs)?, evaluate(&found[1], inputs)?];
+    compare(&kept, &again, &exact).map_err(|error| format!("run again: {error}\n{}", found[1]))?;
+    Ok(found.swap_remove(0))
+}
+
+fn with_gradients(mut graph: Graph) -> Option<Graph> {
     let added = (|| {
         let value = graph.outputs().iter().map(|o| o.value).find(|&v| graph.ty(v).dtype.is_float())?;
         let rank = graph.ty(value).rank();
@@ -56,9 +82,9 @@ fn differentiated(mut graph: Graph, histogram: &mut Histogram) -> Graph {
         for (i, gradient) in gradients.into_iter().enumerate() {
             graph.add_output(&format!("d{i}"), brolga_ir::ops::Role::Data, gradient);
         }
-        run(&graph_passes("grad").ok()?, &mut graph, histogram).ok()
+        Some(())
     })();
-    if added.is_some() { graph } else { plain }
+    added.map(|()| graph)
 }
 
 fn exact(a: Scalar, b: Scalar) -> bool {
@@ -75,7 +101,8 @@ fn check(seeds: &[u32], histogram: &mut Histogram) -> Result<(), String> {
     let choice = seeds.iter().fold(0u64, |sum, &seed| sum.rotate_left(5) ^ u64::from(seed));
     let mut graph = random_graph(seeds, DType::F32);
     if choice % 3 == 0 {
-        graph = differentiated(graph, histogram);
+        let values = parameters(&graph, choice, false);
+        graph = differentiated(&graph, &values, histogram)?;
     }
     for id in graph.order() {
         histogram.count(graph.node(id).op.get().name());

@@ -53,6 +53,8 @@ struct Memory {
     local: usize,
     prepared: usize,
     constants: usize,
+    /// Whether segments of loops are run again, for a limit.
+    again: bool,
 }
 
 pub fn run(args: &CheckArgs) -> Result<ExitCode> {
@@ -112,7 +114,8 @@ impl Described<'_> {
             let of = |what: fn(&Memory) -> usize| e.memory.as_ref().map(what);
             object! {"entry": &e.name, "gflop": e.flops as f64 / 1e9, "kernels": of(|m| m.kernels),
             "arena_bytes": of(|m| m.arena), "live_bytes": of(|m| m.live), "local_bytes": of(|m| m.local),
-            "prepared_bytes": of(|m| m.prepared), "constants_bytes": of(|m| m.constants)}
+            "prepared_bytes": of(|m| m.prepared), "constants_bytes": of(|m| m.constants),
+            "segments_again": e.memory.as_ref().map(|m| m.again)}
         });
         object! {"model": self.model.name(), "dims": dims_json(instance.dims()),
         "layers": layers.collect::<Json>(), "parameters": instance.parameter_count(),
@@ -128,6 +131,15 @@ impl Described<'_> {
         let state = bytes(self.state_bytes());
         outln!("\n{} parameters; state {state}\n", count(instance.parameter_count()));
         out!("{}", self.entries());
+        for entry in &self.entries {
+            if entry.memory.as_ref().is_some_and(|memory| memory.again) {
+                outln!(
+                    "\n`{}` keeps what segments of its long loops begin with, and runs their steps again on the way back, to \
+                     meet the memory limit.",
+                    entry.name
+                );
+            }
+        }
         if self.entries.iter().any(|entry| entry.memory.is_none()) {
             outln!("\nEntry points of more than {MOST_COMPILED} operators are compiled with --memory only.");
         }
@@ -197,5 +209,6 @@ fn memory(compiler: &mut Compiler<'_>, graph: Graph) -> Result<Memory> {
         local: program.local_bytes(),
         prepared: program.prepared_bytes,
         constants: constants.sum(),
+        again: compiler.runs_again(),
     })
 }

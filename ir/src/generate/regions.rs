@@ -46,7 +46,10 @@ pub(super) fn scan(m: &mut Maker) -> Made {
     let stacked = Type::new(float, [&[length], dims.as_slice()].concat());
     let operands = [m.of_type(&slice), m.of_type(&counter), m.of_type(&stacked), m.of_type(&slice)];
     let reverse = m.rng.once_in(2);
-    m.add(Scan { body, length, carries: 2, slices: 1, reverse, guarded: false }, &operands)
+    m.add(
+        Scan { body, length, carries: 2, slices: 1, reverse, guarded: false, segments: Default::default() },
+        &operands,
+    )
 }
 
 /// A cell with products: of the slice with captured weights, of the state with two of them, of the state for a result, and one that
@@ -76,7 +79,10 @@ pub(super) fn cell(m: &mut Maker) -> Made {
     let stacked = slice.with_dims([&[length], slice.dims.as_slice()].concat());
     let operands = [&row, &weights, &stacked, &weights, &row, &row, &square, &square].map(|ty| m.of_type(ty));
     let reverse = m.rng.once_in(2);
-    m.add(Scan { body, length, carries: 2, slices: 1, reverse, guarded: false }, &operands)
+    m.add(
+        Scan { body, length, carries: 2, slices: 1, reverse, guarded: false, segments: Default::default() },
+        &operands,
+    )
 }
 
 /// A loop over the rows of each matrix, in a loop over matrices.
@@ -94,11 +100,30 @@ pub(super) fn nested(m: &mut Maker) -> Made {
         Ok(vec![next, kept])
     })?;
     let (reverse, length) = (m.rng.once_in(2), dims[1]);
-    let inner = Scan { body: inner, length, carries: 1, slices: 1, reverse, guarded: false };
+    let inner = Scan {
+        body: inner,
+        length,
+        carries: 1,
+        slices: 1,
+        reverse,
+        guarded: false,
+        segments: Default::default(),
+    };
     let body =
         region("outer", &[row.clone(), matrix, row.clone()], |b, p| b.add_nodes(inner, &[p[0], p[1], p[2]]))?;
     let operands = [&row, &all, &row].map(|ty| m.of_type(ty));
-    m.add(Scan { body, length: dims[0], carries: 1, slices: 1, reverse: false, guarded: false }, &operands)
+    m.add(
+        Scan {
+            body,
+            length: dims[0],
+            carries: 1,
+            slices: 1,
+            reverse: false,
+            guarded: false,
+            segments: Default::default(),
+        },
+        &operands,
+    )
 }
 
 /// A loop that ends after some of its steps, or has none. Of what it stacks, one depends on the slices alone, one on the captures, and
@@ -130,7 +155,10 @@ pub(super) fn guarded(m: &mut Maker) -> Made {
     let mut operands = [&more, &count, &row, &stacked, &count, &weights, &row].map(|ty| m.of_type(ty));
     operands[4] = operands[1];
     let reverse = m.rng.once_in(2);
-    m.add(Scan { body, length, carries: 3, slices: 1, reverse, guarded: true }, &operands)
+    m.add(
+        Scan { body, length, carries: 3, slices: 1, reverse, guarded: true, segments: Default::default() },
+        &operands,
+    )
 }
 
 pub(super) fn cond(m: &mut Maker) -> Made {

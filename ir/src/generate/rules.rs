@@ -404,7 +404,15 @@ impl Grower<'_> {
         body.add_output("y", Role::Data, sum);
         let start = self.b.full(0.5, &row)?;
         let reverse = self.random.below(2) == 0;
-        let scan = Scan { body, length: dims[0], carries: 1, slices: 1, reverse, guarded: false };
+        let scan = Scan {
+            body,
+            length: dims[0],
+            carries: 1,
+            slices: 1,
+            reverse,
+            guarded: false,
+            segments: Default::default(),
+        };
         self.b.add_nodes(scan, &[start, x])
     }
 
@@ -450,7 +458,15 @@ impl Grower<'_> {
             body.add_output(&format!("y{number}"), Role::Data, value);
         }
         let reverse = self.random.below(2) == 0;
-        let scan = Scan { body, length: rows, carries: 5, slices: 2, reverse, guarded: false };
+        let scan = Scan {
+            body,
+            length: rows,
+            carries: 5,
+            slices: 2,
+            reverse,
+            guarded: false,
+            segments: Default::default(),
+        };
         let results = self.b.add_nodes(scan, &[start, sum, k, k, start, x, x, w, k])?;
         let wanted = self.random.below(1 << results.len());
         Ok(results
@@ -488,7 +504,15 @@ impl Grower<'_> {
         let (more, first) = (self.b.full(begins, &flag)?, self.b.full(0.0, &count)?);
         let start = self.b.full(0.5, &row)?;
         let reverse = self.random.below(2) == 0;
-        let scan = Scan { body, length: dims[0], carries: 3, slices: 1, reverse, guarded: true };
+        let scan = Scan {
+            body,
+            length: dims[0],
+            carries: 3,
+            slices: 1,
+            reverse,
+            guarded: true,
+            segments: Default::default(),
+        };
         let results = self.b.add_nodes(scan, &[more, first, start, x, k])?;
         let wanted = self.random.below(1 << results.len());
         Ok(results
@@ -522,14 +546,29 @@ impl Grower<'_> {
         let slices = outer.add_parameter("x", Role::Data, matrix);
         let captured = outer.add_parameter("k", Role::Data, row.clone());
         let reverse = self.random.below(2) == 0;
-        let scan = Scan { body: inner, length: dims[1], carries: 1, slices: 1, reverse, guarded: false };
+        let scan = Scan {
+            body: inner,
+            length: dims[1],
+            carries: 1,
+            slices: 1,
+            reverse,
+            guarded: false,
+            segments: Default::default(),
+        };
         let results =
             Builder::new(&mut outer, Origin::new("outer")).add_nodes(scan, &[h, slices, h, captured])?;
         outer.add_output("h", Role::Data, results[0]);
         outer.add_output("y", Role::Data, results[1]);
         let start = self.b.full(0.5, &row)?;
-        let scan =
-            Scan { body: outer, length: dims[0], carries: 1, slices: 1, reverse: false, guarded: false };
+        let scan = Scan {
+            body: outer,
+            length: dims[0],
+            carries: 1,
+            slices: 1,
+            reverse: false,
+            guarded: false,
+            segments: Default::default(),
+        };
         let all = self.b.add_nodes(scan, &[start, x, k])?;
         Ok(all.into_iter().take(1 + self.random.below(2)).collect())
     }

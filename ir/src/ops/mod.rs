@@ -57,7 +57,7 @@ pub use reduce::Reduce;
 pub use reduce_window::ReduceWindow;
 pub use reshape::Reshape;
 pub use reverse::Reverse;
-pub use scan::Scan;
+pub use scan::{Scan, Segments};
 pub use scatter::{Scatter, ScatterMode};
 pub use scatter_along::ScatterAlong;
 pub use slice::Slice;

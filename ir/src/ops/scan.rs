@@ -1,8 +1,10 @@
 //! `scan`: a loop of known length that hands carries on and maps slices to slices.
 
+mod way_back;
+
+use self::way_back::{Back, Kept, Linear, Source, is_elementwise, only_if_run};
 use super::fused::expect_types;
 use super::*;
-use crate::graph::Origin;
 use crate::scalar::Scalar;
 use crate::types::DType;
 use crate::vjp::vjp;
@@ -28,6 +30,45 @@ pub struct Scan {
     pub reverse: bool,
     /// Whether the first carry, a `bool[]`, says before each iteration if it is run, or else the loop ends.
     pub guarded: bool,
+    /// Whether iterations are segments of a longer sequence. It changes no result.
+    pub segments: Segments,
+}
+
+/// Whether the iterations of a loop are segments of a longer sequence, with loops of their own inside. Passes then keep segments
+/// apart: no work is done for several at once, and sums over time are formed segment by segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Segments {
+    /// They are ordinary steps.
+    #[default]
+    No,
+    /// They are, and the way back finds what it reads of them where the way forward has put it.
+    Kept,
+    /// They are, and the way forward keeps what each segment begins with: the way back runs a segment again before it goes
+    /// through it (Chen et al., "Training deep nets with sublinear memory cost", 2016).
+    Again,
+}
+
+impl Segments {
+    /// The name in the text form.
+    fn name(self) -> &'static str {
+        match self {
+            Segments::No => "no",
+            Segments::Kept => "kept",
+            Segments::Again => "again",
+        }
+    }
+
+    fn from_attribute(attribute: Option<Attribute>) -> Result<Segments, String> {
+        let all = [Segments::No, Segments::Kept, Segments::Again];
+        match attribute {
+            None => Ok(Segments::No),
+            Some(Attribute::Name(name)) => all
+                .into_iter()
+                .find(|segments| segments.name() == name)
+                .ok_or_else(|| format!("`segments` must be no, kept or again, found `{name}`")),
+            Some(_) => Err("`segments` must be no, kept or again".into()),
+        }
+    }
 }
 
 impl Scan {
@@ -43,6 +84,7 @@ impl Scan {
             slices: attributes.size("slices")?,
             reverse: attributes.flag("reverse", false)?,
             guarded: attributes.flag("guarded", false)?,
+            segments: Segments::from_attribute(attributes.take("segments"))?,
             body: attributes.graph("body")?,
         })
     }
@@ -146,14 +188,15 @@ impl Scan {
     /// stacked by the way forward, with the elementwise work that alone reads them. What depends on captures alone is done again:
     /// it is the same in every iteration.
     ///
-    /// This is where another rule would stand, such as to stack the carries of some iterations only, and to run those between
-    /// again.
+    /// Segments that are run again are another rule: what they begin with is stacked, and everything else is done again, what
+    /// the loop stacks included, which then need not be there any more.
     fn choose(&self, linear: &Linear) -> Kept {
         let whole = &linear.whole;
         let fixed = self.carries + self.slices;
         let outputs = whole.outputs();
+        let all_again = self.segments == Segments::Again;
         let mut known: FxHashMap<Value, Source> = FxHashMap::default();
-        for (number, output) in outputs.iter().enumerate().skip(self.carries) {
+        for (number, output) in outputs.iter().enumerate().skip(self.carries).filter(|_| !all_again) {
             known.entry(output.value).or_insert(Source::Result(number));
         }
         let mut same: FxHashSet<NodeId> = FxHashSet::default();
@@ -166,12 +209,15 @@ impl Scan {
         let back = linear.back();
         for id in whole.order_from(linear.cotangents()) {
             let node = whole.node(id);
-            let is_parameter = matches!(node.op, Op::Parameter(_));
-            if !is_parameter && node.operands.iter().all(|operand| same.contains(&operand.node)) {
+            if !matches!(node.op, Op::Parameter(_))
+                && node.operands.iter().all(|operand| same.contains(&operand.node))
+            {
                 same.insert(id);
             }
         }
-        let again = |id: NodeId| same.contains(&id) || is_elementwise(whole, id);
+        let is_parameter = |id: NodeId| matches!(whole.node(id).op, Op::Parameter(_));
+        let again =
+            |id: NodeId| same.contains(&id) || is_elementwise(whole, id) || all_again && !is_parameter(id);
         let is_stacked =
             |value: Value| !back.contains(&value.node) && !again(value.node) && !known.contains_key(&value);
         let stacked = linear.stacked_for(is_stacked);
@@ -280,8 +326,8 @@ impl Scan {
         if let Some(guard) = guard {
             body = only_if_run(body, guard, carries, &cx.b.origin)?;
         }
-        let scan =
-            Scan { body, length: self.length, carries, slices, reverse: !self.reverse, guarded: false };
+        let reverse = !self.reverse;
+        let scan = Scan { body, carries, slices, reverse, guarded: false, ..*self };
         let found = cx.b.add_nodes(scan, &operands)?;
         let mut gradients = vec![None; cx.operands.len()];
         let numbers = linear.carries.iter().chain(&linear.captured).chain(&linear.sliced);
@@ -289,178 +335,6 @@ impl Scan {
             gradients[number] = Some(result);
         }
         Ok(gradients)
-    }
-}
-
-/// An iteration with its reverse walk. Lists name a parameter or an output by its number, and the value inside `whole` that is
-/// its cotangent.
-struct Linear {
-    whole: Graph,
-    /// Carries through which cotangents go: the parameter that stands for that of what the iteration leaves.
-    carries: Vec<(usize, Value)>,
-    /// Stacked results with a cotangent, and the parameter that stands for it.
-    stacked: Vec<(usize, Value)>,
-    /// For each of the carries the cotangent of what the iteration begins with, if it has one.
-    next: Vec<Option<Value>>,
-    /// Slices and captures that are wanted.
-    sliced: Vec<(usize, Value)>,
-    captured: Vec<(usize, Value)>,
-}
-
-impl Linear {
-    /// The cotangents that the reverse walk gives.
-    fn cotangents(&self) -> Vec<Value> {
-        let others = self.captured.iter().chain(&self.sliced).map(|&(_, found)| found);
-        self.next.iter().filter_map(|&next| next).chain(others).collect()
-    }
-
-    /// What one iteration of the loop that runs back gives: the cotangents of carries, sums of those of captures, and those of slices.
-    /// `map` says what stands in its body for values of `whole`.
-    fn iteration(
-        &self,
-        body: &mut Graph,
-        mut map: FxHashMap<Value, Value>,
-        sums: &[Value],
-        origin: &Origin,
-    ) -> Result<Vec<Value>, GraphError> {
-        let mut given = Vec::new();
-        for (&(_, cotangent), &next) in self.carries.iter().zip(&self.next) {
-            given.push(match next {
-                Some(next) => body.import(&self.whole, &[next], &mut map)?[0],
-                None => Builder::new(body, origin.clone()).full(0.0, self.whole.ty(cotangent))?,
-            });
-        }
-        for (&(_, found), &sum) in self.captured.iter().zip(sums) {
-            let found = body.import(&self.whole, &[found], &mut map)?[0];
-            given.push(Builder::new(body, origin.clone()).add(sum, found)?);
-        }
-        for &(_, found) in &self.sliced {
-            given.push(body.import(&self.whole, &[found], &mut map)?[0]);
-        }
-        Ok(given)
-    }
-
-    /// Whether a value is a cotangent that the reverse walk takes.
-    fn is_seed(&self, value: Value) -> bool {
-        self.carries.iter().chain(&self.stacked).any(|&(_, seed)| seed == value)
-    }
-
-    /// The nodes that depend on cotangents: the reverse walk itself.
-    fn back(&self) -> FxHashSet<NodeId> {
-        let seeds = self.carries.iter().chain(&self.stacked).map(|&(_, seed)| seed.node);
-        let mut back: FxHashSet<NodeId> = seeds.collect();
-        for id in self.whole.order_from(self.cotangents()) {
-            if self.whole.node(id).operands.iter().any(|operand| back.contains(&operand.node)) {
-                back.insert(id);
-            }
-        }
-        back
-    }
-}
-
-impl Linear {
-    /// The values that are stacked for some: each itself, or what it alone goes into element by element, as long as that is no
-    /// larger. `tanh(dot(h, w) + x)` takes no more room than the product, and nothing of it is done again.
-    fn stacked_for(&self, is_stacked: impl Fn(Value) -> bool) -> FxHashSet<Value> {
-        let whole = &self.whole;
-        let outputs = whole.outputs().iter().map(|output| output.value);
-        let roots: Vec<Value> = outputs.chain(self.cotangents()).collect();
-        let order = whole.order_from(roots.iter().copied());
-        // How often a value is read, and by which node.
-        let mut uses: FxHashMap<Value, (usize, Option<NodeId>)> = FxHashMap::default();
-        roots.into_iter().for_each(|value| uses.entry(value).or_default().0 += 1);
-        for &id in &order {
-            for &operand in &whole.node(id).operands {
-                let entry = uses.entry(operand).or_default();
-                *entry = (entry.0 + 1, Some(id));
-            }
-        }
-        let back = self.back();
-        let follows = |value: Value| {
-            let &(1, Some(user)) = uses.get(&value)? else { return None };
-            let result = whole.result(user);
-            let fits = whole.node(user).types.len() == 1
-                && whole.ty(result).dtype == whole.ty(value).dtype
-                && whole.ty(result).elements() <= whole.ty(value).elements();
-            (fits && !back.contains(&user) && is_elementwise(whole, user)).then_some(result)
-        };
-        let last = |value: Value| std::iter::successors(Some(value), |&value| follows(value)).last();
-        let results = order.iter().flat_map(|&id| whole.results(id));
-        results.filter(|&value| is_stacked(value)).filter_map(last).collect()
-    }
-}
-
-/// What the way back reads of an iteration.
-#[derive(Default)]
-struct Kept {
-    /// Values of `whole`, and where they are.
-    read: Vec<(Value, Source)>,
-    /// Those that the way forward stacks for it, behind its results.
-    saved: Vec<Value>,
-}
-
-/// Where a value of an iteration lies.
-#[derive(Clone, Copy)]
-enum Source {
-    /// In the operand of that number: a slice, or a capture.
-    Operand(usize),
-    /// In the result of that number, or behind the results.
-    Result(usize),
-}
-
-impl Source {
-    fn value(self, cx: &GradientCx, results: &[Value]) -> Value {
-        match self {
-            Source::Operand(number) => cx.operands[number],
-            Source::Result(number) => results[number],
-        }
-    }
-}
-
-/// A step of the loop that runs back, where the way forward may have ended before it: then it hands its carries on, and gives 0.
-/// Whatever it would make of zeros that are stacked for it, such as NaN, comes into nothing, nor into its own gradient.
-fn only_if_run(step: Graph, guard: usize, carries: usize, origin: &Origin) -> Result<Graph, GraphError> {
-    let (mut whole, mut otherwise) = (Graph::new(&step.name), Graph::new(&step.name));
-    let (mut operands, mut held) = (Vec::new(), Vec::new());
-    for &id in step.parameters() {
-        let (name, ty) = (step.parameter(id).map_or("", |p| &p.name), &step.node(id).types[0]);
-        operands.push(whole.add_parameter(name, Role::Data, ty.clone()));
-        held.push(otherwise.add_parameter(name, Role::Data, ty.clone()));
-    }
-    operands.insert(0, operands[guard]);
-    let names: Vec<String> = step.outputs().iter().map(|output| output.name.clone()).collect();
-    for (number, output) in step.outputs().iter().enumerate() {
-        let value = match number < carries {
-            true => held[number],
-            false => Builder::new(&mut otherwise, origin.clone()).full(0.0, step.ty(output.value))?,
-        };
-        otherwise.add_output(&output.name, Role::Data, value);
-    }
-    let cond = Cond { then: step, otherwise };
-    let results = Builder::new(&mut whole, origin.clone()).add_nodes(cond, &operands)?;
-    for (name, value) in names.iter().zip(results) {
-        whole.add_output(name, Role::Data, value);
-    }
-    Ok(whole)
-}
-
-/// Whether a node computes element by element: cheap enough to be done again.
-fn is_elementwise(graph: &Graph, id: NodeId) -> bool {
-    let node = graph.node(id);
-    let definitions = node.op.get().definition(&graph.operand_types(id), &node.types);
-    definitions.iter().all(|one| matches!(one, Definition::Element(_) | Definition::Pieces(_)))
-}
-
-/// The loop that runs back, in the making.
-struct Back {
-    body: Graph,
-    operands: Vec<Value>,
-}
-
-impl Back {
-    fn parameter(&mut self, name: &str, ty: &Type, operand: Value) -> Value {
-        self.operands.push(operand);
-        self.body.add_parameter(&format!("{name}{}", self.operands.len()), Role::Data, ty.clone())
     }
 }
 
@@ -480,6 +354,9 @@ impl Operator for Scan {
         }
         if self.guarded {
             attributes.push(("guarded", Attribute::Bool(true)));
+        }
+        if self.segments != Segments::No {
+            attributes.push(("segments", Attribute::name(self.segments.name())));
         }
         attributes.push(("body", Attribute::Graph(Box::new(self.body.clone()))));
         attributes

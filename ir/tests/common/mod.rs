@@ -413,7 +413,15 @@ fn regions(all: &mut Vec<Case>) {
         vec![next, y]
     });
     for (length, reverse) in [(4, false), (3, true), (1, false), (0, false)] {
-        let scan = Scan { body: cell.clone(), length, carries: 1, slices: 1, reverse, guarded: false };
+        let scan = Scan {
+            body: cell.clone(),
+            length,
+            carries: 1,
+            slices: 1,
+            reverse,
+            guarded: false,
+            segments: Default::default(),
+        };
         push(all, scan, &[floats(&[3]), floats(&[length, 3]), between(&[3, 3], -0.5, 0.5)]);
     }
     // An integer carry beside, no slices.
@@ -425,7 +433,15 @@ fn regions(all: &mut Vec<Case>) {
         let sum = b.add(scaled, number).unwrap();
         vec![next, sum, p[1]]
     });
-    let scan = Scan { body: counting, length: 3, carries: 2, slices: 0, reverse: false, guarded: false };
+    let scan = Scan {
+        body: counting,
+        length: 3,
+        carries: 2,
+        slices: 0,
+        reverse: false,
+        guarded: false,
+        segments: Default::default(),
+    };
     push(all, scan, &[Tensor::scalar(Scalar::I32(2)), floats(&[2]), floats(&[2])]);
     // One that ends after its third step, or does not begin. What it divides by is 0 in the stack for steps that were not run.
     let (more, count) = (Type::scalar(DType::Bool), Type::scalar(DType::I32));
@@ -439,7 +455,15 @@ fn regions(all: &mut Vec<Case>) {
         vec![again, next, state, ratio]
     });
     for (length, reverse, more) in [(5, false, true), (4, true, true), (2, false, true), (3, false, false)] {
-        let scan = Scan { body: ending.clone(), length, carries: 3, slices: 1, reverse, guarded: true };
+        let scan = Scan {
+            body: ending.clone(),
+            length,
+            carries: 3,
+            slices: 1,
+            reverse,
+            guarded: true,
+            segments: Default::default(),
+        };
         let [more, count] = [Scalar::Bool(more), Scalar::I32(0)].map(Tensor::scalar);
         let (h, x) = (between(&[3], 0.5, 1.0), between(&[length, 3], 0.5, 1.5));
         push(all, scan, &[more, count, h, x, between(&[3, 3], 0.5, 1.0)]);

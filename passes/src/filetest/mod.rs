@@ -11,7 +11,7 @@
 //! ```
 //!
 //! The line between says which pass was run, and there is one such line: each file is one test. Lines may end in CR LF.
-//! Lines at the beginning set options: `// memory-limit: BYTES`, and `// passes: grad, dce`, which runs these passes
+//! Lines at the beginning set options: `// memory-limit: BYTES`, `// run-again: true`, and `// passes: grad, dce`, which runs these passes
 //! instead of that of the folder.
 //!
 //! More than the text is checked. The verifier runs on what the pass leaves. The text reads back as the same. Results are
@@ -323,7 +323,8 @@ fn options(names: &[&str], input: &str) -> Result<Options, String> {
         .transpose()?;
     // A pass that is asked for has something to do.
     let precision = if names.contains(&"narrow") { Precision::Bf16 } else { Precision::F32 };
-    Ok(Options { precision, memory_limit, ..Options::default() })
+    let run_again = header(input, "run-again").is_some_and(|value| value == "true");
+    Ok(Options { precision, memory_limit, run_again, ..Options::default() })
 }
 
 fn check_prepare(input: &str) -> Result<String, String> {

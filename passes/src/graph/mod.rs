@@ -12,6 +12,7 @@ pub mod fold;
 pub mod grad;
 pub mod hoist;
 pub mod pooling;
+pub mod segment;
 pub mod simplify;
 pub mod tables;
 pub mod time_batch;

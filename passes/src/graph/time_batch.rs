@@ -24,7 +24,7 @@
 //! sequence, a branch no iteration. A guarded loop may end before its sequence does, and what it stacks is 0 from there on: results
 //! that are computed behind it are chosen by its guard, which is stacked; sums, shifted carries and results of slices alone stay. While
 //! derivatives are still to be built, so does what may have infinite ones for steps that are not run (`facts/unrun.rs`). Bodies
-//! that hold derivatives are left alone: `grad` removes these first.
+//! that hold derivatives are left alone: `grad` removes these first. So are loops over segments: their sequences are not held at once.
 //!
 //! What is computed before or behind keeps its bits: each result has the same terms in the same order. Sums over time are formed in
 //! the order of the sequence, step after step: rounding. What is chosen depends on what captures, slices and carries are, and on
@@ -37,7 +37,7 @@ mod over;
 mod shifted;
 mod sums;
 
-use brolga_ir::ops::{Op, RegionOp, Scan};
+use brolga_ir::ops::{Op, RegionOp, Scan, Segments};
 use brolga_ir::{Graph, GraphError, NodeId};
 
 use crate::facts::unrun::Unrun;
@@ -91,7 +91,7 @@ fn sequence(op: &Op) -> Option<&Scan> {
     match op.region_op()? {
         RegionOp::Scan(scan) => {
             let derives = scan.body.nodes().any(|id| scan.body.node(id).op.is_derivative());
-            (scan.length > 1 && !derives).then_some(scan)
+            (scan.length > 1 && !derives && scan.segments == Segments::No).then_some(scan)
         }
         RegionOp::While(_) | RegionOp::Cond(_) | RegionOp::Fused(_) => None,
     }

@@ -20,8 +20,15 @@ fn regions() {
                return %next as \"h\", %y as \"y\"
              }",
         );
-        let scan =
-            Scan { body: body.unwrap(), length: 3, carries: 1, slices: 1, reverse: false, guarded: false };
+        let scan = Scan {
+            body: body.unwrap(),
+            length: 3,
+            carries: 1,
+            slices: 1,
+            reverse: false,
+            guarded: false,
+            segments: Default::default(),
+        };
         let scanned = b.add_nodes(scan, x)?;
         let branch = |op: &str| {
             let text = format!(
@@ -88,7 +95,15 @@ fn cells_in_both_directions() {
              }",
         );
         let count = b.constant(Tensor::scalar(Scalar::I32(0)))?;
-        let scan = Scan { body, length: 3, carries: 4, slices: 1, reverse, guarded: false };
+        let scan = Scan {
+            body,
+            length: 3,
+            carries: 4,
+            slices: 1,
+            reverse,
+            guarded: false,
+            segments: Default::default(),
+        };
         let all = b.add_nodes(scan, &[x[0], x[1], count, x[1], x[2], x[3], x[4], x[5]])?;
         let (last, every) = (b.mul(all[0], all[1])?, b.mul(all[4], all[4])?);
         let (last, every) = (total(b, last)?, total(b, every)?);
@@ -127,7 +142,15 @@ fn loops_in_loops() {
                return %bounded as \"h\", %ys as \"ys\"
              }",
         );
-        let scan = Scan { body, length: 3, carries: 1, slices: 1, reverse: false, guarded: false };
+        let scan = Scan {
+            body,
+            length: 3,
+            carries: 1,
+            slices: 1,
+            reverse: false,
+            guarded: false,
+            segments: Default::default(),
+        };
         let all = b.add_nodes(scan, x)?;
         let (last, every) = (b.mul(all[0], all[0])?, b.mul(all[1], all[1])?);
         let (last, every) = (total(b, last)?, total(b, every)?);
@@ -159,8 +182,15 @@ fn loops_in_branches_and_short_ones() {
         let mut h = b.add_node(cond, &[choice, x[0], x[1], x[2]])?;
         for length in [1, 0] {
             let slices = b.slice_axis(x[1], 0, 0, length)?;
-            let scan =
-                Scan { body: region(cell), length, carries: 1, slices: 1, reverse: false, guarded: false };
+            let scan = Scan {
+                body: region(cell),
+                length,
+                carries: 1,
+                slices: 1,
+                reverse: false,
+                guarded: false,
+                segments: Default::default(),
+            };
             h = b.add_node(scan, &[h, slices, x[2]])?;
         }
         let square = b.mul(h, h)?;
@@ -181,8 +211,15 @@ fn gradients_of_loops_hold_what_they_need() {
          }",
     );
     let all = differentiated(graph(&[&[2], &[3, 2], &[2, 2], &[2]], |b, x| {
-        let scan =
-            Scan { body: body.clone(), length: 3, carries: 2, slices: 1, reverse: false, guarded: false };
+        let scan = Scan {
+            body: body.clone(),
+            length: 3,
+            carries: 2,
+            slices: 1,
+            reverse: false,
+            guarded: false,
+            segments: Default::default(),
+        };
         let results = b.add_nodes(scan, &[x[0], x[0], x[1], x[2], x[3]])?;
         let loss = total(b, results[0])?;
         b.gradient(loss, &[x[2]])

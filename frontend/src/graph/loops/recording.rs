@@ -121,6 +121,7 @@ impl Builder<'_> {
             slices: open.slices.len(),
             reverse: open.reverse,
             guarded,
+            segments: Default::default(),
         };
         let mut results = self.ops().b.add_nodes(scan, &operands)?;
         let stacked = results.split_off(open.carries.len());
