@@ -140,6 +140,8 @@ const UP: &[(&str, &str, &str)] = &[
     ("frontend", "graph::own", "graph::eval"),
     // Steps hold bodies.
     ("frontend", "graph::body::", "graph::body"),
+    // Inside of a `With` a parameter is what its steps make of it.
+    ("frontend", "graph::builder::", "graph::body::with"),
     // Operators bring their operands to one type, or are formulas of operators.
     ("frontend", "graph::ops", "graph::ops::"),
     // A body may import a file.

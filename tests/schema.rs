@@ -220,7 +220,8 @@ const MORE: &str = "Model(
         Sequential(\"t\", [Identity]), Repeat(\"n\", [Activation(\"kind\")]), Repeat(2, \"j\", [Relu()]),
         For(each: \"w\", within: \"list\", body: [If(\"wide\", [Tanh], [Gelu(form: \"tanh\")])]),
         Add([[], Relu, \"it * 2\"]), Concat(axis: 1, branches: [[Relu], [Tanh]]), Aside([As(\"before\")]),
-        Flatten, Own(width: 7), Own(5), Own(name: \"last\", width: 4, k: 1), Let(\"twice\", \"it * 2\"), Linear(5, init: Zeros),
+        Flatten, Own(width: 7), Own(5), Own(name: \"last\", width: 4, k: 1),
+        With(of: \"more.*\", by: [Tanh], body: [Linear(name: \"more\", features: 3)]), Let(\"twice\", \"it * 2\"), Linear(5, init: Zeros),
     ],
     entries: {
         \"infer\": Infer({ \"y\": \"it\" }),

@@ -28,3 +28,4 @@ mod state;
 mod symbolic;
 mod tensors;
 mod validation;
+mod with;

@@ -216,6 +216,11 @@ impl Maker {
             "Sequential" => format!("Sequential(name: \"s{}\", body: {})", self.rng.below(4), body(self)),
             "Residual" => format!("Residual({})", body(self)),
             "Aside" => format!("Aside({})", body(self)),
+            "With" => {
+                let of = self.pick(&["*", "*.weight", "fc1.weight", "s1.*", "v"]);
+                let by = self.pick(&["Expr(\"it * 2\")", "Dropout(0.5)", "As(\"v\"), Expr(\"v / norm(v)\")"]);
+                format!("With(of: \"{of}\", by: [{by}], body: {})", body(self))
+            }
             "Add" | "Multiply" => format!("{name}([{}, []])", body(self)),
             "Concat" => {
                 let axis = self.pick(&["1", "0", "-1", "2"]);

@@ -25,6 +25,13 @@ pub(crate) struct Frame {
     pub carried: HashMap<String, (u32, usize)>,
 }
 
+impl Frame {
+    /// The frame as it is now.
+    pub fn kept(&mut self) -> Frame {
+        Frame { names: self.names.kept(), carried: self.carried.clone(), ..*self }
+    }
+}
+
 /// Names that can be kept as they are now, for `Reuse`, while more are given: every layer does so.
 ///
 /// Names that are kept are shared, in layers. Each layer has at least twice the names of the next one; smaller ones are joined.

@@ -157,6 +157,13 @@ impl Slots {
         changed.collect()
     }
 
+    /// Changes from that number on count as made before others, from another number on; how many they are.
+    pub fn move_changes(&mut self, from: usize, to: usize) -> usize {
+        let moved = self.log.len() - from;
+        self.log[to..].rotate_right(moved);
+        moved
+    }
+
     /// What a slot held before its changes.
     pub fn earlier(&self, name: &str) -> Vec<Tensor> {
         self.log.iter().filter(|(changed, _)| changed == name).map(|(_, before)| *before).collect()

@@ -13,7 +13,7 @@ use crate::diagnostics::Diagnostic;
 use crate::expr::{Expr, Template};
 use crate::graph::builder::Builder;
 use crate::graph::names::starred;
-use crate::graph::state::SlotKind;
+use crate::graph::state::{Slot, SlotKind};
 use crate::graph::value::{Fault, Tensor, Val};
 use crate::model::tree::NewState;
 use crate::source::Span;
@@ -99,7 +99,22 @@ impl Builder<'_> {
         value
     }
 
-    /// The states that a name or a pattern means; none after a mistake, which is reported.
+    /// The states that a path or a pattern of paths fits.
+    fn fitting(&self, path: &str) -> Vec<Target> {
+        let fits = |name: &str, kind: SlotKind| {
+            let own = matches!(kind, SlotKind::Parameter | SlotKind::Buffer);
+            name == path || own && starred(path, name).is_some()
+        };
+        let list = self.slots.list().iter().filter(|slot| fits(&slot.name, slot.kind));
+        let target = |slot: &Slot| {
+            let now = self.slots.get(&slot.name)?.1;
+            let star = starred(path, &slot.name).map(str::to_owned);
+            Some(Target { name: slot.name.clone(), ty: slot.ty.clone(), now, star })
+        };
+        list.filter_map(target).collect()
+    }
+
+    /// The states that a name or a pattern means, in the innermost scope that has any; none after a mistake, which is reported.
     fn targets(&mut self, state: &Template) -> Vec<Target> {
         let Some(name) = self.fill(state) else { return Vec::new() };
         if name.matches('*').count() > 1 {
@@ -107,19 +122,9 @@ impl Builder<'_> {
             return Vec::new();
         }
         let pattern = name.contains('*');
-        let list = self.slots.list().iter().filter(|slot| {
-            let own = matches!(slot.kind, SlotKind::Parameter | SlotKind::Buffer);
-            slot.name == name || pattern && own && starred(&name, &slot.name).is_some()
-        });
-        let list: Vec<(String, Type)> = list.map(|slot| (slot.name.clone(), slot.ty.clone())).collect();
-        let targets: Vec<Target> = list
-            .into_iter()
-            .filter_map(|(found, ty)| {
-                let now = self.slots.get(&found)?.1;
-                let star = starred(&name, &found).map(str::to_owned);
-                Some(Target { name: found, ty, now, star })
-            })
-            .collect();
+        let targets =
+            self.paths_of(&name).map(|path| self.fitting(&path)).find(|targets| !targets.is_empty());
+        let targets = targets.unwrap_or_default();
         if targets.is_empty() && !self.misses(&name) {
             let names: Vec<String> = self.slots.list().iter().map(|slot| slot.name.clone()).collect();
             let what = if pattern { "no state has a name like" } else { "there is no state" };

@@ -113,6 +113,11 @@ impl Decoder<'_> {
                 BodyStepKind::Sequential { name, body: self.given_body(given, "body") }
             }
             BodyWord::Aside => BodyStepKind::Aside(self.given_body(given, "body")),
+            BodyWord::With => BodyStepKind::With {
+                of: given.get("of").map_or(Vec::new(), |value| self.patterns(value)),
+                by: self.given_body(given, "by"),
+                body: self.given_body(given, "body"),
+            },
             BodyWord::Residual => {
                 let body = self.given_body(given, "body");
                 let branches = vec![Branch::Body(Body::default()), Branch::Body(body)];

@@ -155,6 +155,14 @@ impl<'a> Decoder<'a> {
         self.template(value).unwrap_or_else(|| Template::mistake(value.span))
     }
 
+    /// One name or pattern, or a list of them.
+    pub fn patterns(&mut self, value: &Value) -> Vec<Template> {
+        match &value.kind {
+            ValueKind::List(items) => items.iter().filter_map(|item| self.template(item)).collect(),
+            _ => self.template(value).into_iter().collect(),
+        }
+    }
+
     pub fn parsed<T>(&mut self, result: Result<T, Diagnostic>) -> Option<T> {
         result.map_err(|diagnostic| self.report(diagnostic)).ok()
     }

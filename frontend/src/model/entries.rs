@@ -123,15 +123,7 @@ impl Decoder<'_> {
     fn minimize(&mut self, given: &Given, span: Span) -> Minimize {
         let loss = given.get("loss").map_or(Expr::mistake(span), |value| self.expression_or_mistake(value));
         let clip = given.get("clip").and_then(|value| self.clip(value));
-        let mut of = Vec::new();
-        if let Some(value) = given.get("of") {
-            match &value.kind {
-                ValueKind::List(items) => {
-                    of.extend(items.iter().filter_map(|item| self.template(item)));
-                }
-                _ => of.extend(self.template(value)),
-            }
-        }
+        let of = given.get("of").map_or(Vec::new(), |value| self.patterns(value));
         let mut groups = Vec::new();
         for value in given.get("groups").map_or(&[][..], |value| self.list(value, "a list of groups")) {
             groups.extend(self.group(value));

@@ -140,6 +140,7 @@ words! {
         For = "For",
         If = "If",
         Aside = "Aside",
+        With = "With",
         As = "As",
         Ref = "Ref",
         Let = "Let",
@@ -156,6 +157,8 @@ words! {
 
 /// The fields of an `Update`, of an entry or of a body: a state and its value, or a map of several.
 const UPDATE: &[Field] = &[needs("state", Form::Any(&[Form::Text, VALUES])), may("value", Form::Value)];
+/// A pattern of names of parameters, or several.
+const PATTERNS: Form = Form::Any(&[Form::Text, Form::List(&Form::Text)]);
 const BODY: Field = needs("body", Form::Body);
 const NAME: Field = needs("name", Form::Text);
 const BRANCHES: Field = needs("branches", Form::List(&Form::Any(&[Form::Body, Form::Text, Form::Step])));
@@ -180,6 +183,7 @@ impl Structured for BodyWord {
                     ]
                 }
             }
+            BodyWord::With => const { &[needs("of", PATTERNS), needs("by", Form::Body), BODY] },
             BodyWord::As | BodyWord::Ref => const { &[NAME] },
             BodyWord::Reuse => const { &[NAME, may("set", VALUES)] },
             BodyWord::Let => {
@@ -249,7 +253,7 @@ const METRICS: Field = may("metrics", VALUES);
 /// Goes on from the model's.
 const OWN_BODY: Field = may("body", Form::Body);
 const SETTINGS: Field = may("parameters", VALUES);
-const OF: Field = may("of", Form::Any(&[Form::Text, Form::List(&Form::Text)]));
+const OF: Field = may("of", PATTERNS);
 
 impl Structured for EntryWord {
     fn fields(self) -> &'static [Field] {

@@ -116,6 +116,12 @@ pub(crate) enum BodyStepKind {
         otherwise: Body,
     },
     Aside(Body),
+    /// In its body, parameters are what steps make of them.
+    With {
+        of: Vec<Template>,
+        by: Body,
+        body: Body,
+    },
     As(Template),
     Ref(Template),
     Let {

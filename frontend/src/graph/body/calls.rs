@@ -26,12 +26,7 @@ impl Builder<'_> {
     pub(super) fn call(&mut self, name: &str, body: &Body, position: usize) {
         let path = self.full_name(name);
         if !self.reusing {
-            let kept = |frame: &mut Frame| Frame {
-                names: frame.names.kept(),
-                carried: frame.carried.clone(),
-                ..*frame
-            };
-            let (frames, frame) = (self.frames.iter_mut().map(kept).collect(), self.frame);
+            let (frames, frame) = (self.frames.iter_mut().map(Frame::kept).collect(), self.frame);
             let reusable = Reusable { body: body.clone(), position, frames, frame, tree: self.tree.clone() };
             self.reusable.insert(path.clone(), reusable);
         }

@@ -7,6 +7,7 @@ mod naming;
 mod reuse;
 mod scan;
 mod state;
+mod with;
 
 use std::collections::HashMap;
 
@@ -61,6 +62,7 @@ impl Builder<'_> {
                     self.current = before;
                 }
             }
+            BodyStepKind::With { of, by, body } => self.with(of, by, body, span),
             BodyStepKind::As(name) => {
                 if let Some(filled) = self.fill(name) {
                     let value = self.current.clone();

@@ -36,7 +36,7 @@ use super::uses::EntryUse;
 use super::value::{Fault, Tensor, Val};
 use crate::diagnostics::Diagnostics;
 use crate::model::tree::{Body, ModelTree, UserBlock};
-use crate::source::{Source, Span};
+use crate::source::{Source, Span, Spanned};
 
 /// How unnamed layers of a scope are named.
 #[derive(Clone, Debug)]
@@ -93,6 +93,25 @@ pub(crate) struct Reusable {
     pub frames: Vec<Frame>,
     pub frame: usize,
     pub tree: Arc<ModelTree>,
+}
+
+/// A `With` that the walk is inside of.
+#[derive(Debug)]
+pub(crate) struct Within {
+    /// The names or patterns of its parameters, and whether the body has read one that fits.
+    pub of: Vec<Spanned<String>>,
+    pub used: Vec<bool>,
+    /// What makes something of each of them, the names that it sees, and whether it is run once more by `Reuse`.
+    pub by: Body,
+    pub span: Span,
+    pub frames: Vec<Frame>,
+    pub frame: usize,
+    pub tree: Arc<ModelTree>,
+    pub reusing: bool,
+    /// How many loops stand around it.
+    pub loops: usize,
+    /// What has been made of parameters, by their names.
+    pub made: HashMap<String, Tensor>,
 }
 
 /// Builds one graph. A *pass* is one run through the model's body; an entry of several steps has several.
@@ -170,6 +189,8 @@ pub(crate) struct Builder<'a> {
     pub(super) importing: Vec<usize>,
     /// Named steps, by path.
     pub(super) reusable: HashMap<String, Reusable>,
+    /// The `With`s that the walk is inside of, the outermost first.
+    pub(super) withs: Vec<Within>,
     /// Inside `Reuse`: parameters are there already.
     pub(super) reusing: bool,
     /// What the step that is about to be run once more gets in the place of its arguments.
@@ -229,6 +250,7 @@ impl<'a> Builder<'a> {
             importing: Vec::new(),
             layer_names: LayerNames::default(),
             reusable: HashMap::new(),
+            withs: Vec::new(),
             reusing: false,
             reuse_set: HashMap::new(),
             in_doubt: None,

@@ -24,6 +24,14 @@ impl Builder<'_> {
 
     /// The value of a name: the current value, then the names of block, loops and model, then layers.
     pub fn lookup(&mut self, name: &str) -> Option<Val> {
+        Some(match self.named_value(name)? {
+            Val::Tensor(value) if name != "it" => Val::Tensor(self.made_of(value)),
+            other => other,
+        })
+    }
+
+    /// What a name stands for, whatever a `With` makes of it.
+    fn named_value(&self, name: &str) -> Option<Val> {
         let in_call = self.is_in_call();
         match name {
             "it" => return (!in_call).then(|| self.current.clone()),
@@ -58,7 +66,7 @@ impl Builder<'_> {
 
     /// The paths that a name may stand for, from the innermost scope outwards. In a call of a function of the model's own that is
     /// the scope of the file's body.
-    fn paths_of(&self, name: &str) -> impl Iterator<Item = String> {
+    pub(in crate::graph) fn paths_of(&self, name: &str) -> impl Iterator<Item = String> {
         let innermost = match self.is_in_call() {
             true => self.frames[self.root_frame()].depth,
             false => self.path.len(),

@@ -32,7 +32,15 @@ impl Builder<'_> {
     /// A trained parameter of the current layer.
     pub fn parameter(&mut self, name: &str, dims: &[usize], init: Init) -> Built {
         let ty = Type::new(self.float(), dims);
-        self.state(&self.full_name(name), ty, SlotKind::Parameter, init)
+        let name = self.full_name(name);
+        let parameter = self.state(&name, ty, SlotKind::Parameter, init)?;
+        Ok(self.made(&name, parameter))
+    }
+
+    /// What a piece of state is at this place.
+    pub fn state_here(&mut self, name: &str) -> Option<Tensor> {
+        let (_, value) = self.slots.get(name)?;
+        Some(self.made_of(value))
     }
 
     /// A buffer of the current layer.

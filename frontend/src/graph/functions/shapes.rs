@@ -131,7 +131,7 @@ pub(super) const FUNCTIONS: [Function; 8] = [
         if let Some(star) = &builder.star {
             name = name.replace('*', star);
         }
-        if let Some((_, value)) = builder.slots.get(&name) {
+        if let Some(value) = builder.state_here(&name) {
             return Ok(Val::Tensor(value));
         }
         if builder.misses(&name) {

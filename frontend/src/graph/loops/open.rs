@@ -39,6 +39,20 @@ pub(crate) enum Ended {
     TooLarge(String),
 }
 
+/// Loops that are open, but left.
+#[derive(Debug)]
+pub(crate) struct LeftLoops {
+    open: Vec<OpenLoop>,
+    starting: bool,
+}
+
+impl LeftLoops {
+    /// How many changes of state there had been when the outermost of them was opened.
+    pub fn first(&self) -> Option<usize> {
+        self.open.first().map(|open| open.changes)
+    }
+}
+
 /// A loop that is being built.
 #[derive(Debug)]
 pub(crate) struct OpenLoop {
@@ -127,6 +141,21 @@ impl Loops {
     /// In how many loops what is built now is done anew in each step.
     pub fn around(&self) -> usize {
         self.open.len().saturating_sub(usize::from(self.starting))
+    }
+
+    /// Leaves the loops that stand inside of so many, until [`Self::enter_again`]: what is built until then belongs to none of their steps.
+    pub fn leave(&mut self, around: usize) -> LeftLoops {
+        LeftLoops {
+            starting: std::mem::take(&mut self.starting),
+            open: self.open.split_off(around.min(self.open.len())),
+        }
+    }
+
+    /// Goes on with loops that were left. So many changes of state have been made since, which count as made before them.
+    pub fn enter_again(&mut self, mut left: LeftLoops, changes: usize) {
+        left.open.iter_mut().for_each(|open| open.changes += changes);
+        self.open.extend(left.open);
+        self.starting = left.starting;
     }
 
     /// Forgets what the loop of that path has offered behind it.

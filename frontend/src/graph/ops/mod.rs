@@ -65,6 +65,16 @@ impl GraphBuilder {
         self.places.entry(path.to_owned()).or_insert_with(|| (source.clone(), span));
         self.place = Some((source.clone(), span));
     }
+
+    /// The layer that nodes are added for.
+    pub fn origin(&self) -> (Origin, Option<FilePlace>) {
+        (self.origin.clone(), self.place.clone())
+    }
+
+    /// Nodes are added for another layer again, as [`Self::origin`] said.
+    pub fn go_back(&mut self, (origin, place): (Origin, Option<FilePlace>)) {
+        (self.origin, self.place) = (origin, place);
+    }
 }
 
 impl From<GraphError> for Fault {
