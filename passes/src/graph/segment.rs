@@ -108,7 +108,7 @@ fn segment_length(scan: &Scan, options: &Options) -> Option<usize> {
     let of_rows = rows.max().map_or(0, |rows| (2 * options.segments_from).div_ceil(rows.max(1)));
     let root = steps.isqrt();
     let least = (root + usize::from(root * root < steps)).max(of_rows);
-    let length = (least..2 * least).find(|length| steps % length == 0).unwrap_or(least);
+    let length = (least..2 * least).find(|&length| steps.is_multiple_of(length)).unwrap_or(least);
     (2 * length <= steps).then_some(length)
 }
 
@@ -267,14 +267,14 @@ impl Segment {
         }
         // What is captured and indexed, in the place of a slice.
         let mut indexed = Vec::new();
-        for number in scan.carries..fixed {
-            let found = how.given.sequence(graph, operands[number]);
+        for (number, &operand) in operands.iter().enumerate().take(fixed).skip(scan.carries) {
+            let found = how.given.sequence(graph, operand);
             // A part along the first axis is there already.
             match found.filter(|&(_, axis)| axis > 0 || scan.length % how.length > 0) {
                 Some(found) => indexed.push((number, found)),
                 None => {
                     let mut b = Builder::new(graph, origin.clone());
-                    let whole = b.slice_axis(operands[number], 0, 0, how.end(scan))?;
+                    let whole = b.slice_axis(operand, 0, 0, how.end(scan))?;
                     let dims = b.dims(whole);
                     let parts = b.reshape(whole, &[&[count, how.length], &dims[1..]].concat())?;
                     segment.slices.push(parts);
