@@ -188,8 +188,8 @@ impl Bound {
     }
 }
 
-/// Everything that a reference file has, as Brolga computes it.
-fn compute(case: &Case, model: &Model) -> Vec<(String, Vec<f64>)> {
+/// What a reference file has, as Brolga computes it; of no steps, only what is before the first update.
+fn compute(case: &Case, model: &Model, steps: usize) -> Vec<(String, Vec<f64>)> {
     let mut state = initial_state(model);
     let infer = Bound::new(case, model.compile("infer").unwrap(), &state).run(&mut state);
     let mut found = vec![("output".to_owned(), numbers(&infer[0].1))];
@@ -201,9 +201,12 @@ fn compute(case: &Case, model: &Model) -> Vec<(String, Vec<f64>)> {
     let gradients = outputs.iter().filter(|(name, _)| name.starts_with("grad."));
     found.extend(gradients.map(|(name, gradient)| (name.clone(), numbers(gradient))));
 
+    if steps == 0 {
+        return found;
+    }
     let mut train = Bound::new(case, model.compile("train").unwrap(), &state);
     let mut losses = Vec::new();
-    for _ in 0..STEPS {
+    for _ in 0..steps {
         let outputs = train.run(&mut state);
         losses.push(outputs.iter().find(|(name, _)| name == "loss").unwrap().1.item().unwrap());
     }
@@ -213,18 +216,25 @@ fn compute(case: &Case, model: &Model) -> Vec<(String, Vec<f64>)> {
     found
 }
 
+/// Parameters of a network whose steps are compared in f64 too, at most: these are slow.
+const FEW: usize = 10_000;
+
 /// Compares everything by the rule. Nothing passes with a wrong element in its middle.
 fn agrees(name: &str) {
     let case = CASES.iter().find(|case| case.name == name).expect("a case");
-    let rows = Reference::open(&format!("recurrent/{name}.safetensors")).unwrap().rows;
-    let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+    let mut rows = Reference::open(&format!("recurrent/{name}.safetensors")).unwrap().rows;
     let parameters: usize =
         rows.iter().filter(|row| row.name.starts_with("grad.")).map(|row| row.count).sum();
     for float in [DType::F32, DType::F64] {
         let model = model(case, float);
         assert_eq!(model.instance().parameter_count(), parameters, "{name}");
-        let mut found = compute(case, &model);
+        let steps = if float == DType::F64 && parameters > FEW { 0 } else { STEPS };
+        if steps == 0 {
+            rows.retain(|row| row.name == "output" || row.name.starts_with("grad."));
+        }
+        let mut found = compute(case, &model, steps);
         found.sort_by(|a, b| a.0.cmp(&b.0));
+        let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
         assert_eq!(found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), names, "{name}");
         let mut wrong = Vec::new();
         for (row, (tensor, values)) in rows.iter().zip(&mut found) {
@@ -279,7 +289,7 @@ fn another_optimiser_is_seen() {
     let other = Case { rate: "0.0101", what: What::Layer("Gru(name: \"rnn\", features: 12)"), ..*case };
     let reference = Reference::open("recurrent/gru.safetensors").unwrap();
     let passes = |row: &Row, values: &[f64]| row.passes(row.error(values).unwrap());
-    let found = compute(&other, &model(&other, DType::F32));
+    let found = compute(&other, &model(&other, DType::F32), STEPS);
     for (tensor, values) in found {
         let row = reference.row(&tensor).unwrap();
         let before = tensor == "output" || tensor.starts_with("grad.");

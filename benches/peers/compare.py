@@ -9,8 +9,8 @@ Every measurement is a process of its own, bound to as many cores as it has thre
 on a workload before the next workload begins; what is printed is the median over the rounds of each round's median, and
 the ratio of Brolga's to the best peer's. Weights are random: they do not change what is computed. A training call is
 a whole step: forward, loss, backward, update by SGD with momentum, on the same batch every time. In `alexnet_bf16`
-Brolga keeps its weights as bf16 and the peers theirs as f32. A call of `char_gru` writes 256 characters, each the likeliest behind
-those before it: Brolga by a loop in one call, the peers by a model of one step that takes its own results. `inductor` is
+Brolga keeps its weights as bf16 and the peers theirs as f32. A call of `char_gru` writes 256 characters, each the likeliest
+behind those before it: Brolga by a loop in one call, the peers by a model of one step that takes its own results. `inductor` is
 `torch.compile`, which needs a C++ compiler; for inference it freezes the weights. JAX takes part in training steps only. A peer
 that is not installed is left out.
 """

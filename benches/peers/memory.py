@@ -38,11 +38,10 @@ def training_step(name):
     return step
 
 
-def activations(name):
-    """The most bytes that PyTorch allocates in a step above those that it starts with."""
+def activations(step):
+    """The most bytes that PyTorch allocates in a step above those that it starts with. `step(keep=True)` keeps gradients."""
     from torch.profiler import ProfilerActivity, profile
 
-    step = training_step(name)
     step(keep=True), step(keep=True)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         step(keep=True)
@@ -86,7 +85,7 @@ def main():
     arguments = parser.parse_args()
     if arguments.one:
         what, name = arguments.one
-        return print(json.dumps(activations(name) if what == "activations" else resident(name)))
+        return print(json.dumps(activations(training_step(name)) if what == "activations" else resident(name)))
     print("| training step | live | arena, local | torch | arena, local / torch | resident | torch | ratio |")
     print("|---|" + "--:|" * 7)
     for name in TRAINING:
