@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use brolga_codegen::TargetCpu;
 use brolga_ir::choice::{Choice, has_weights};
-use brolga_ir::generate::{Config, Generated, Rng, generate, histogram, value};
+use brolga_ir::generate::{Config, Generated, Rng, generate, histogram, regions, value};
 use brolga_ir::graph::Origin;
 use brolga_ir::interpret::interpret;
 use brolga_ir::ops::{Conv, Role};
@@ -169,6 +169,13 @@ fn graph_passes_keep_the_meaning() {
     }
     println!("operators: {:?}", histogram(&graphs));
     println!("passes that changed a graph: {occurred:?}");
+    let regions = regions(&graphs);
+    println!("regions: {regions:?}");
+    let times = |name: &str| regions.get(name).copied().unwrap_or(0);
+    assert!(times("graphs with regions") * 3 >= graphs.len(), "{regions:?}");
+    for name in ["scan in scan", "length 0", "length 1", "captured constants", "unused carries"] {
+        assert!(times(name) >= 20 || cases() < 2_000, "{name} occurred {} times only", times(name));
+    }
     for (name, count) in histogram(&graphs) {
         assert!(count >= 20 || cases() < 2_000, "{name} occurred {count} times");
     }

@@ -14,7 +14,8 @@ mod rules;
 use std::collections::BTreeMap;
 
 use self::maker::Maker;
-use crate::graph::Graph;
+use crate::graph::{Graph, NodeId};
+use crate::ops::Op;
 
 pub use self::maker::{Config, Generated, value};
 pub use self::rules::random_graph;
@@ -55,6 +56,57 @@ pub fn histogram<'g>(graphs: impl IntoIterator<Item = &'g Graph>) -> BTreeMap<&'
             let op = &graph.node(id).op;
             *counts.entry(op.get().name()).or_default() += 1;
             stack.extend(op.regions());
+        }
+    }
+    counts
+}
+
+/// How often regions occur in graphs, and what is rare in them: `graphs with regions`, loops or conditions; one operator in
+/// another's region (`cond in while`); loops of `length 0` and `length 1`; `captured constants`, or numbers that are repeated; and
+/// `unused carries`, the last values of which nothing reads.
+pub fn regions<'g>(graphs: impl IntoIterator<Item = &'g Graph>) -> BTreeMap<String, usize> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut count = |name: String| *counts.entry(name).or_default() += 1;
+    for graph in graphs {
+        let mut stack = vec![(graph, None)];
+        if graph.nodes().any(|id| matches!(graph.node(id).op, Op::Scan(_) | Op::While(_) | Op::Cond(_))) {
+            count("graphs with regions".into());
+        }
+        while let Some((graph, around)) = stack.pop() {
+            for id in graph.order() {
+                let node = graph.node(id);
+                let regions = node.op.regions();
+                let name = node.op.get().name();
+                if let (Some(around), false) = (around, regions.is_empty()) {
+                    count(format!("{name} in {around}"));
+                }
+                stack.extend(regions.into_iter().map(|region| (region, Some(name))));
+                let (carries, fixed) = match &node.op {
+                    Op::Scan(scan) => {
+                        if scan.length < 2 {
+                            count(format!("length {}", scan.length));
+                        }
+                        (scan.carries, scan.carries + scan.slices)
+                    }
+                    Op::While(looped) => (looped.carries, looped.carries),
+                    _ => continue,
+                };
+                let is_constant = |mut id: NodeId| {
+                    // From a node to its operand: graphs have no cycles.
+                    while let (Op::Broadcast(_), [operand]) =
+                        (&graph.node(id).op, &graph.node(id).operands[..])
+                    {
+                        id = operand.node;
+                    }
+                    matches!(graph.node(id).op, Op::Constant(_))
+                };
+                if node.operands[fixed..].iter().any(|operand| is_constant(operand.node)) {
+                    count("captured constants".into());
+                }
+                if graph.results(id)[..carries].iter().any(|&result| graph.use_count(result) == 0) {
+                    count("unused carries".into());
+                }
+            }
         }
     }
     counts

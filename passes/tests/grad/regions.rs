@@ -152,9 +152,7 @@ fn loops_in_loops() {
             segments: Default::default(),
         };
         let all = b.add_nodes(scan, x)?;
-        let (last, every) = (b.mul(all[0], all[0])?, b.mul(all[1], all[1])?);
-        let (last, every) = (total(b, last)?, total(b, every)?);
-        b.add(last, every)
+        both(b, all[0], all[1])
     });
 }
 
@@ -195,6 +193,105 @@ fn loops_in_branches_and_short_ones() {
         }
         let square = b.mul(h, h)?;
         total(b, square)
+    });
+}
+
+/// Three rows of 3, 1 and 2 steps of four: a row stands still when it has ended. In order, in order and guarded, so that the loop
+/// ends behind the longest row, and backwards.
+#[test]
+fn rows_of_different_lengths() {
+    fn loss(b: &mut Builder, x: &[Value], reverse: bool, guarded: bool) -> Built {
+        let count = if reverse { "sub" } else { "add" };
+        let body = region(&format!(
+            "graph @cell(%more: bool[], %n: i32[], %h: f64[3, 2], %x: f64[3, 2], %w: f64[2, 2], %lengths: i32[3]) {{
+               %at = broadcast %n {{dims: [3], axes: []}}
+               %is = lt %at, %lengths
+               %runs = broadcast %is {{dims: [3, 2], axes: [0]}}
+               %hw = dot %h, %w {{contract: [[1], [0]]}}
+               %sum = add %hw, %x
+               %state = tanh %sum
+               %next = select %runs, %state, %h
+               %zero = constant {{value: f64[] [0.0]}}
+               %zeros = broadcast %zero {{dims: [3, 2], axes: []}}
+               %y = select %runs, %sum, %zeros
+               %one = constant {{value: i32[] [1]}}
+               %m = {count} %n, %one
+               %then = broadcast %m {{dims: [3], axes: []}}
+               %left = lt %then, %lengths
+               %again = reduce_or %left {{axes: [0]}}
+               return %again as \"more\", %m as \"n\", %next as \"h\", %y as \"y\"
+             }}"
+        ));
+        let more = b.constant(Tensor::scalar(Scalar::Bool(true)))?;
+        let first = b.constant(Tensor::scalar(Scalar::I32(if reverse { 3 } else { 0 })))?;
+        let lengths = b.constant(whole(&[3], &[3, 1, 2]))?;
+        let scan = Scan { body, length: 4, carries: 3, slices: 1, reverse, guarded };
+        let all = b.add_nodes(scan, &[more, first, x[0], x[1], x[2], lengths])?;
+        both(b, all[2], all[3])
+    }
+    let dims: &[&[usize]] = &[&[3, 2], &[4, 3, 2], &[2, 2]];
+    check_pipeline(dims, |b, x| loss(b, x, false, false));
+    check_pipeline(dims, |b, x| loss(b, x, false, true));
+    check_pipeline(dims, |b, x| loss(b, x, true, false));
+}
+
+fn whole(dims: &[usize], numbers: &[i32]) -> Tensor {
+    Tensor::generate(&Type::new(DType::I32, dims), |i| Scalar::I32(numbers[i]))
+}
+
+/// The sum of the squares of the last state, and of those of every step.
+fn both(b: &mut Builder, last: Value, every: Value) -> Built {
+    let (last, every) = (b.mul(last, last)?, b.mul(every, every)?);
+    let (last, every) = (total(b, last)?, total(b, every)?);
+    b.add(last, every)
+}
+
+/// A memory of four rows, of which each step reads two and changes them, in every mode: rows that are named twice, and one that lies
+/// outside, with indices that differ from step to step.
+#[test]
+fn memories_that_steps_read_and_change() {
+    fn loss<const MODE: usize>(b: &mut Builder, x: &[Value]) -> Built {
+        let scatter = ["scatter_add", "scatter_set", "scatter_max", "scatter_min"][MODE];
+        let body = region(&format!(
+            "graph @step(%m: f64[4, 2], %i: i32[3], %x: f64[3, 2], %w: f64[2, 2]) {{
+               %read = gather %m, %i {{axis: 0}}
+               %mixed = dot %read, %w {{contract: [[1], [0]]}}
+               %sum = add %mixed, %x
+               %new = tanh %sum
+               %next = {scatter} %m, %i, %new {{axis: 0}}
+               return %next as \"m\", %read as \"read\"
+             }}"
+        ));
+        let indices = b.constant(whole(&[3, 3], &[1, 3, 1, 0, 2, -1, 3, 3, 0]))?;
+        let scan = Scan { body, length: 3, carries: 1, slices: 2, reverse: false, guarded: false };
+        let all = b.add_nodes(scan, &[x[0], indices, x[1], x[2]])?;
+        both(b, all[0], all[1])
+    }
+    let dims: &[&[usize]] = &[&[4, 2], &[3, 3, 2], &[2, 2]];
+    let modes: [Loss; 4] = [loss::<0>, loss::<1>, loss::<2>, loss::<3>];
+    modes.into_iter().for_each(|loss| check_pipeline(dims, loss));
+}
+
+/// The two largest of four in every step, with what belongs to them.
+#[test]
+fn the_largest_of_every_step() {
+    check_pipeline(&[&[4], &[3, 4], &[4, 4]], |b, x| {
+        let body = region(
+            "graph @step(%h: f64[4], %x: f64[4], %w: f64[4, 4]) {
+               %hw = dot %h, %w {contract: [[0], [0]]}
+               %sum = add %hw, %x
+               %state = tanh %sum
+               %best, %with = sort %state, %x {axis: 0, descending: true, first: 2}
+               %p = mul %best, %with
+               %s = reduce_add %p {axes: [0]}
+               %factor = broadcast %s {dims: [4], axes: []}
+               %next = mul %state, %factor
+               return %next as \"h\", %best as \"best\"
+             }",
+        );
+        let scan = Scan { body, length: 3, carries: 1, slices: 1, reverse: true, guarded: false };
+        let all = b.add_nodes(scan, x)?;
+        both(b, all[0], all[1])
     });
 }
 
