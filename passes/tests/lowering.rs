@@ -13,7 +13,7 @@ use brolga_ir::ops::{
     ScatterMode, SelectForm, Sort, WindowSelect,
 };
 use brolga_ir::program::interpret::{GridOrder, Interpreter};
-use brolga_ir::program::{Arg, Combine, Place};
+use brolga_ir::program::{Arg, Combine, Place, Step};
 use brolga_ir::scalar::{Comparison, Function, Scalar};
 use brolga_ir::{Builder, DType, Graph, GraphError, Tensor, Type, Value};
 use brolga_passes::program::{forward, parallelise, plan, vectorise};
@@ -425,6 +425,52 @@ fn rows_of_state_are_put_where_it_lies() {
         };
         let copies = program.schedule.iter().flat_map(|step| step.args()).any(large);
         assert_eq!(copies, later, "{program}");
+    }
+}
+
+/// A memory that a loop carries is changed where it lies, unless its old value is needed behind the change: read there, read by
+/// what only maps its indices, taken as the updates, stacked, or carried on.
+#[test]
+fn carried_memories_are_changed_where_they_lie() {
+    const PLAIN: &str = "%r = gather %m, %i {axis: 0} %v = mul %r, %u %n = scatter_add %m, %i, %v {axis: 0}";
+    const LATER: &str = "%n = scatter_add %m, %i, %u {axis: 0} %r = gather %m, %i {axis: 0}";
+    const SAME: &str =
+        "%d = reshape %m {dims: [5, 4]} %n = scatter_set %m, %f, %d {axis: 0} %r = gather %n, %i {axis: 0}";
+    const TURNED: &str = "%t = transpose %m {axes: [1, 0]} %n = scatter_max %m, %i, %u {axis: 0}
+        %p = dot %u, %t {contract: [[1], [0]]} %q = dot %p, %n {contract: [[1], [0]]} %r = tanh %q";
+    const READ: &str = "%s = dot %u, %m {contract: [[1], [1]]} %p = dot %s, %m {contract: [[1], [0]]} %v = tanh %p
+        %n = scatter_set %m, %i, %v {axis: 0} %o = dot %u, %n {contract: [[1], [1]]} %w = dot %o, %n {contract: [[1], [0]]} %r = add %w, %v";
+    let rows: [(&str, &str, bool); 7] = [
+        (PLAIN, "%n as \"m\", %k as \"k\", %r as \"y\"", true),
+        (READ, "%n as \"m\", %k as \"k\", %r as \"y\"", true),
+        (LATER, "%n as \"m\", %k as \"k\", %r as \"y\"", false),
+        (SAME, "%n as \"m\", %k as \"k\", %r as \"y\"", false),
+        (TURNED, "%n as \"m\", %k as \"k\", %r as \"y\"", false),
+        (PLAIN, "%n as \"m\", %k as \"k\", %m as \"y\"", false),
+        (PLAIN, "%n as \"m\", %m as \"k\", %r as \"y\"", false),
+    ];
+    for (steps, returned, in_place) in rows {
+        let text = format!(
+            "graph @g(%m: f32[5, 4], %k: f32[5, 4], %i: i32[6, 8], %u: f32[6, 8, 4]) {{
+               %f0 = constant {{value: i32[5] [4, 0, 1, 3, 2]}}
+               %last, %other, %all = scan %m, %k, %i, %u, %f0 {{length: 6, carries: 2, slices: 2, body: graph @body(%m: f32[5, 4], %k: f32[5, 4], %i: i32[8], %u: f32[8, 4], %f: i32[5]) {{
+                 {steps} return {returned} }}}}
+               return %last as \"last\", %other as \"other\", %all as \"all\" }}"
+        );
+        let graph = Graph::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        check(&graph, 1e-5);
+        let program = lower::lower(&graph, &HashMap::new()).expect("lower");
+        let place = program.buffers.iter().position(|b| b.name == "last").expect("the output");
+        let scatters = |step: &Step| match step {
+            Step::Call(call) => {
+                let kernel = &program.kernels[call.kernel.0 as usize];
+                let last = call.args.last().map(|arg| arg.buffer.0 as usize);
+                kernel.name.starts_with("scatter") && last == Some(place)
+            }
+            _ => false,
+        };
+        let body = program.schedule.iter().flat_map(Step::bodies).next().expect("a loop");
+        assert_eq!(body.iter().any(scatters), in_place, "{text}\n{program}");
     }
 }
 

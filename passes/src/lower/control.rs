@@ -1,7 +1,7 @@
 //! Operators with regions: loops and conditions of the schedule.
 //!
-//! Carries live in memory of their own and are copied at the end of an iteration; captures are read where they lie, and what is
-//! made of them alone (packed weights) is made once, before the loop.
+//! Carries live in memory of their own and are copied at the end of an iteration, but for those that are changed where they lie
+//! (`carried.rs`); captures are read where they lie, and what is made of them alone (packed weights) is made once, before the loop.
 
 use brolga_ir::ops::{Cond, Scan, While};
 use brolga_ir::program::{BufferId, Step};
@@ -140,6 +140,7 @@ impl Lowering<'_> {
 
     /// The steps of one iteration of a loop's body, which is the graph being lowered.
     fn iteration(&mut self, carries: &[Location], stacked: &[(Value, Location)]) -> Result<(), GraphError> {
+        self.change_in_place(carries);
         self.nodes()?;
         for &(value, to) in stacked {
             self.copy(value, to)?;

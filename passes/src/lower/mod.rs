@@ -11,6 +11,7 @@
 //! `regions::sums`, `products`). Loops stay serial; the passes `vectorise`
 //! and `parallelise` choose strips and grids.
 
+mod carried;
 mod control;
 mod driver;
 mod flatten;

@@ -98,9 +98,17 @@ impl Lowering<'_> {
         let mut args = Vec::new();
         let is_state = graph.parameter(base.node).is_some_and(|parameter| parameter.role == Role::State);
         let mut there = None;
-        // What is the same everywhere, such as the zeros that sums begin from, is not read from memory. State is copied by a
-        // call of its own, which goes where the result is the new state (`program/forward.rs`).
+        let is_carried = |at: &Location| self.targets.get(&graph.result(id)) == Some(at);
+        let carried = self.locations.get(&base).copied().filter(is_carried);
+        // What is the same everywhere, such as the zeros that sums begin from, is not read from memory. What a loop carries may
+        // be changed where it lies, and what is made of it is of the old value then. State is copied by a call of its own, which
+        // goes where the result is the new state (`program/forward.rs`).
         let base = match splat(graph, base) {
+            _ if carried.is_some() => {
+                there = Some(self.target(graph.result(id)));
+                self.copies.retain(|from, _| Some(*from) != carried);
+                Base::There
+            }
             Some(value) => Base::Same(value),
             None if is_state => {
                 let (from, to) = (self.location(base)?, self.target(graph.result(id)));
