@@ -31,6 +31,7 @@ mod growth;
 mod hostile;
 mod indices_of_data;
 mod joins;
+mod kept;
 mod kernels;
 mod language;
 mod launched;

@@ -53,6 +53,47 @@ fn carries() {
     insta::assert_snapshot!(table(&cases));
 }
 
+/// A loop whose carry `h`, `f32[4, 3]`, is kept for these rows; then other steps.
+fn kept_then(rows: &str, behind: &str) -> String {
+    scan("name: \"l\",", &format!("{}, Let(\"h\", \"prev.h + it\"), Ref(\"h\")", keeps(rows)), behind)
+}
+
+fn kept(rows: &str) -> String {
+    kept_then(rows, "")
+}
+
+fn keeps(rows: &str) -> String {
+    format!("Carry(name: \"h\", start: \"zeros([4, 3])\", kept: {rows})")
+}
+
+#[test]
+fn kept_carries() {
+    let again = "Let(\"h\", \"prev.h + it\"), Ref(\"h\")";
+    let unnamed = |rows: &str| format!("Scan(body: [{}, {again}])", keeps(rows));
+    let cases = [
+        ("a number", kept("1")),
+        ("a number for each row", kept("\"length\"")),
+        ("other rows", kept("\"y[0, :, 0] > 0\"")),
+        ("more than rows", kept("\"x[:, 0] > 0\"")),
+        (
+            "rows of a number",
+            scan("", "Carry(name: \"n\", start: 0, kept: \"length > 0\"), Let(\"n\", \"prev.n + 1\")", ""),
+        ),
+        ("it depends on a step", kept("\"it[:, 0] > 0\"")),
+        ("an unknown name, said once", kept("\"longer > 0\"")),
+        (
+            "the start depends on a step",
+            scan("", "Carry(name: \"h\", start: \"0 * it\", kept: true), As(\"h\")", ""),
+        ),
+        ("another type", scan("", &format!("{}, Let(\"h\", \"sum(prev.h)\")", keeps("true")), "")),
+        ("a loop in a loop", scan("", &unnamed("true").replace("body:", "times: 2, body:"), "")),
+        ("two loops without names", body(&format!("{}, {}", unnamed("true"), unnamed("\"length > 0\"")))),
+        ("a loop that is run again", kept_then("true", "Reuse(\"l\")")),
+        ("no loop around", body(&keeps("true"))),
+    ];
+    insta::assert_snapshot!(table(&cases));
+}
+
 #[test]
 fn what_they_go_over() {
     let cases = [

@@ -411,3 +411,42 @@ fn own_files_are_known() {
     write_safetensors(&path, &views, Some(("format", "pt"))).unwrap();
     assert!(!own.is_saved_in(&path) && own.is_in_unmarked(&path), "another program's");
 }
+
+/// Where a loop ended is in whole states and not in weights; what another batch has left is no place to begin.
+#[test]
+fn where_loops_ended_follows_the_batch() {
+    let with_loop = |batch: usize, value: f32, begun: bool| {
+        let mut state = state();
+        let end = Tensor::from_slice(&[batch, 3], &vec![value; 3 * batch]).unwrap();
+        state.insert("kept.train.h", SlotKind::Kept, end).unwrap();
+        let mut flag = Tensor::zeros(DType::Bool, &[]).unwrap();
+        flag.bytes_mut()[0] = u8::from(begun);
+        state.insert("kept.train.h.begun", SlotKind::Kept, flag).unwrap();
+        state
+    };
+    let end = |state: &State| {
+        let begun = state.get("kept.train.h.begun").unwrap().bytes()[0] == 1;
+        (state.get("kept.train.h").unwrap().as_slice::<f32>().unwrap()[0], begun)
+    };
+    let files = Files::new();
+    let path = files.dir.path().join("full.safetensors");
+    let mut saved = with_loop(4, 7.0, true);
+    saved.save(&path).unwrap();
+
+    let mut same = with_loop(4, 0.0, false);
+    assert_eq!((same.load(&path).unwrap().used.len(), end(&same)), (8, (7.0, true)));
+    let mut other = with_loop(2, 5.0, true);
+    let mut report = other.load(&path).unwrap();
+    report.unused.sort();
+    assert_eq!(report.unused, ["kept.train.h", "kept.train.h.begun"]);
+    assert_eq!((report.used.len(), end(&other)), (6, (0.0, false)));
+    let mut without = state();
+    assert_eq!(without.load(&path).unwrap().used.len(), 6);
+    assert!(other.is_saved_in(&path) && without.is_saved_in(&path));
+
+    let weights = files.dir.path().join("weights.safetensors");
+    saved.save_weights(&weights).unwrap();
+    assert!(!TensorFile::open(&weights).unwrap().names().any(|name| name.starts_with("kept.")));
+    saved.begin_anew();
+    assert_eq!((end(&saved), values(&saved)[..6] == values(&state())[..]), ((0.0, false), true));
+}

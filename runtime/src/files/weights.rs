@@ -1,8 +1,9 @@
 //! Loading a state from files of tensors, and saving it as safetensors.
 //!
 //! A file holds parameters and running statistics under PyTorch's names, and in a full state file also
-//! `optim.<slot>.<parameter>`, `step` and `seed`.
+//! `optim.<slot>.<parameter>`, `step` and `seed`, and where loops ended, `kept.<entry>.…`.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Hints, Result};
@@ -11,7 +12,7 @@ use crate::files::record::{CHECKPOINT, is_own, noted};
 use crate::files::safetensors::{Described, FileTensor, TensorFile, header, in_file_order, write_noted};
 use crate::order::order;
 use crate::run::record::DataRecord;
-use crate::run::state::{Slot, State};
+use crate::run::state::{BEGUN, Slot, SlotKind, State};
 use crate::shown::Shown;
 use crate::tensors::dtype::{DType, byte_len, type_name};
 use crate::tensors::tensor::{Tensor, TensorRef};
@@ -38,7 +39,8 @@ impl State {
     /// (`data.…`) keeps its values where the file lacks it; the report tells.
     ///
     /// Optimiser slots, `step` and `seed` keep their values where the file lacks them, and are passed over
-    /// where this state lacks them; so are `*.num_batches_tracked`. Nothing is changed where an error is returned.
+    /// where this state lacks them; so are `*.num_batches_tracked`. Where loops ended (`kept.…`) too; if the file has it for
+    /// another batch, these loops begin anew. Nothing is changed where an error is returned.
     ///
     /// # Errors
     /// A file that cannot be read, lacks a parameter or buffer, has others, or other types.
@@ -91,9 +93,14 @@ impl State {
             file.entries().iter().filter(|e| self.position(&e.name).is_none()).collect();
         let lacking: Vec<&Slot> = self.slots().iter().filter(|s| !file.has(s.name())).collect();
         let mut hints = Hints::new();
+        let anew = self.ends_for_others(file);
 
         for (at, entry) in file.entries().iter().enumerate() {
             let Some(slot) = self.position(&entry.name) else { continue };
+            if anew.contains(&entry.name) {
+                report.unused.push(entry.name.clone());
+                continue;
+            }
             match check_tensor(entry, self.slots()[slot].tensor()) {
                 Ok(()) => matched.push((at, slot)),
                 Err(e) => problems.push(e.to_string()),
@@ -132,8 +139,18 @@ impl State {
             report.used.push(file.entries()[at].name.clone());
         }
         tensors.into_iter().for_each(|(slot, tensor)| self.replace(slot, tensor));
+        self.clear_ends(|name| anew.contains(name));
         self.set_record(record);
         Ok(report)
+    }
+
+    /// Where loops ended in runs of another batch, and that they did: names of the file and of this state.
+    fn ends_for_others(&self, file: &TensorFile) -> HashSet<String> {
+        let other = file.entries().iter().filter(|entry| {
+            let slot = self.position(&entry.name).map(|at| &self.slots()[at]);
+            slot.is_some_and(|slot| slot.kind() == SlotKind::Kept && slot.tensor().dims() != entry.dims)
+        });
+        other.flat_map(|entry| [entry.name.clone(), format!("{}{BEGUN}", entry.name)]).collect()
     }
 
     /// Saves parameters, buffers and what preparation has fitted, for inference, for others, and for PyTorch.
@@ -168,7 +185,10 @@ impl State {
 
     fn is_all_of(&self, file: &TensorFile) -> bool {
         let is_known = |entry: &FileTensor| match self.position(&entry.name) {
-            Some(at) => self.slots()[at].tensor().dims() == entry.dims,
+            Some(at) => {
+                let slot = &self.slots()[at];
+                slot.kind() == SlotKind::Kept || slot.tensor().dims() == entry.dims
+            }
             None => may_be_unknown(&entry.name),
         };
         let mut weights = self.slots().iter().filter(|slot| slot.kind().is_weight());
@@ -211,6 +231,7 @@ fn may_be_unknown(name: &str) -> bool {
     name == "num_batches_tracked"
         || name.ends_with(".num_batches_tracked")
         || name.starts_with("optim.")
+        || name.starts_with("kept.")
         || name == "step"
         || name == "seed"
 }

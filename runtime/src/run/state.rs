@@ -52,6 +52,9 @@ impl SlotKind {
     }
 }
 
+/// How the name of the slot ends that says whether a loop has ended at all, behind that of where.
+pub(crate) const BEGUN: &str = ".begun";
+
 /// One tensor of the state.
 #[derive(Debug)]
 pub struct Slot {
@@ -177,6 +180,21 @@ impl State {
         }
         self.replace(at, tensor);
         Ok(())
+    }
+
+    /// Has all loops that go on from call to call begin anew, at their start. Other slots stay.
+    pub fn begin_anew(&mut self) {
+        self.clear_ends(|_| true);
+    }
+
+    /// Zeros where loops of these names ended, and that they did.
+    pub(crate) fn clear_ends(&mut self, which: impl Fn(&str) -> bool) {
+        for at in 0..self.slots.len() {
+            let Slot { kind, name, tensor, .. } = &self.slots[at];
+            if *kind == SlotKind::Kept && which(name) && tensor.bytes().iter().any(|byte| *byte != 0) {
+                self.slot_mut(at).bytes_mut().fill(0);
+            }
+        }
     }
 
     /// The value of the slot `step`, if there is one.

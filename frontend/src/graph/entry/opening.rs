@@ -245,6 +245,7 @@ impl Builder<'_> {
         let Some(own) = own else { return };
         if !keeps && !self.slots.changed_since(changes).is_empty() {
             self.slots.restore(before);
+            self.loops.keeping.clear();
             self.set_aside.extend(self.graph.graph.nodes().filter(|id| !known.contains(id)));
         }
         let rows = std::mem::take(&mut self.rows);
@@ -300,6 +301,7 @@ impl Builder<'_> {
         self.import_sites.clear();
         self.values = NamedValues::default();
         self.reusable.clear();
+        self.loops.keeping.clear();
         self.rows.clone_from(&base.rows);
         self.numbering = vec![Numbering::Kind(HashMap::new())];
         self.current = base.input.clone();

@@ -22,6 +22,8 @@ pub(crate) struct Loops {
     pub behind: HashSet<String>,
     /// Names that belonged to one step of a loop that has ended, by path: why they are not seen.
     pub ended: HashMap<String, Ended>,
+    /// The state in which this pass keeps the ends of carries, and where that is said.
+    pub keeping: HashMap<String, FilePlace>,
 }
 
 /// Why a name of a step is not seen behind its loop.

@@ -1,9 +1,12 @@
 //! Kept carries: they begin where the entry's last run has ended (truncated back-propagation, Williams & Peng, "An efficient
 //! gradient-based algorithm for on-line training of recurrent network trajectories", 1990; persistent chains; streams).
 
+use std::sync::Arc;
+
 use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{DType, Type};
 
+use crate::diagnostics::Diagnostic;
 use crate::graph::builder::Builder;
 use crate::graph::init::Init;
 use crate::graph::names::KEPT;
@@ -24,6 +27,12 @@ impl Builder<'_> {
         let rows = match kept {
             Val::Unknown => return None,
             Val::Bool(false) => return Some((start, None)),
+            Val::Tensor(rows) if self.is_of_step(rows) => {
+                let fault = Fault::new(format!("`kept` of `{name}` depends on a step"));
+                let fault = fault.note("it says where the loop begins, so it is known before the first step");
+                self.fail(fault, span);
+                return None;
+            }
             Val::Bool(true) => None,
             Val::Tensor(rows) if self.is_of_rows(rows, start) => Some(rows),
             other => {
@@ -39,7 +48,7 @@ impl Builder<'_> {
                 return None;
             }
         };
-        if self.loops.around() > 0 {
+        if self.loops.open.len() > 1 {
             let fault = Fault::new(format!(
                 "`{name}` is kept from run to run, but stands in a loop inside of another"
             ));
@@ -47,9 +56,35 @@ impl Builder<'_> {
             self.fail(fault.help("hand its end on by a `Carry` of the outer loop"), span);
             return None;
         }
-        let state = format!("{KEPT}{}.{}", self.graph.graph.name, self.full_name(name));
+        let path = self.full_name(name);
+        let state = format!("{KEPT}{}.{path}", self.graph.graph.name);
+        self.expect_kept_once(&path, &state, span)?;
         let result = self.going_on(&state, start, rows);
         result.map(|start| (start, Some(state))).map_err(|fault| self.fail(fault, span)).ok()
+    }
+
+    /// An error if this run has kept a carry under that name before: the next one would not know which of both ends is meant.
+    fn expect_kept_once(&mut self, path: &str, state: &str, span: Span) -> Option<()> {
+        let known = self.loops.keeping.insert(state.to_owned(), (self.source.clone(), span));
+        let Some((source, first)) = known.filter(|_| self.in_doubt.is_none()) else { return Some(()) };
+        let is_again = Arc::ptr_eq(&source, &self.source) && first == span;
+        let diagnostic = Diagnostic::new(&self.source, span, format!("`{path}` is kept twice in one run"));
+        let diagnostic = match is_again {
+            true => diagnostic
+                .note("its loop is run again, and the next run would not know which of the two ends is meant")
+                .help("keep the carry in a block, which has its own wherever it is used"),
+            false => diagnostic
+                .elsewhere(&source, first, "it is first kept")
+                .help("name the loops, `Scan(name: ...)`, or give one of the carries another name"),
+        };
+        self.report(diagnostic);
+        None
+    }
+
+    /// Whether a value is another one in each step of the innermost loop.
+    fn is_of_step(&mut self, value: Tensor) -> bool {
+        let number = self.loops.innermost().map(|open| open.number);
+        number == Some(self.loops.owner(&self.graph.graph, value))
     }
 
     /// Whether a value is a truth value for all, or for each row of another.
