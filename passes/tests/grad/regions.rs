@@ -225,7 +225,8 @@ fn rows_of_different_lengths() {
         let more = b.constant(Tensor::scalar(Scalar::Bool(true)))?;
         let first = b.constant(Tensor::scalar(Scalar::I32(if reverse { 3 } else { 0 })))?;
         let lengths = b.constant(whole(&[3], &[3, 1, 2]))?;
-        let scan = Scan { body, length: 4, carries: 3, slices: 1, reverse, guarded };
+        let scan =
+            Scan { body, length: 4, carries: 3, slices: 1, reverse, guarded, segments: Default::default() };
         let all = b.add_nodes(scan, &[more, first, x[0], x[1], x[2], lengths])?;
         both(b, all[2], all[3])
     }
@@ -263,7 +264,15 @@ fn memories_that_steps_read_and_change() {
              }}"
         ));
         let indices = b.constant(whole(&[3, 3], &[1, 3, 1, 0, 2, -1, 3, 3, 0]))?;
-        let scan = Scan { body, length: 3, carries: 1, slices: 2, reverse: false, guarded: false };
+        let scan = Scan {
+            body,
+            length: 3,
+            carries: 1,
+            slices: 2,
+            reverse: false,
+            guarded: false,
+            segments: Default::default(),
+        };
         let all = b.add_nodes(scan, &[x[0], indices, x[1], x[2]])?;
         both(b, all[0], all[1])
     }
@@ -289,7 +298,15 @@ fn the_largest_of_every_step() {
                return %next as \"h\", %best as \"best\"
              }",
         );
-        let scan = Scan { body, length: 3, carries: 1, slices: 1, reverse: true, guarded: false };
+        let scan = Scan {
+            body,
+            length: 3,
+            carries: 1,
+            slices: 1,
+            reverse: true,
+            guarded: false,
+            segments: Default::default(),
+        };
         let all = b.add_nodes(scan, x)?;
         both(b, all[0], all[1])
     });
