@@ -114,11 +114,13 @@ pub mod strided {
 /// into few sets of the cache or lie across its lines.
 pub mod packed {
     /// Rows and terms from which on it pays in any case: enough rows share the panels.
-    pub const ROWS: usize = 512;
+    pub const ROWS: usize = 256;
     pub const DEPTH: usize = 256;
     /// Rows and terms from which on it pays where the operands lie awkwardly: half of the speed is lost there otherwise.
     pub const FEW_ROWS: usize = 32;
     pub const FEW_TERMS: usize = 64;
+    /// Rows, and columns, from which on a product over several axes that do not lie evenly is one of copies that do.
+    pub const SHARED_ROWS: usize = 64;
     /// Terms instead, for results of more elements than `LARGE_RESULT`: panels of 16 columns of a large result are written in
     /// pieces of 64 bytes, far apart, which costs more than awkward rows if few terms are added in between.
     pub const SOME_TERMS: usize = 128;

@@ -65,7 +65,7 @@ pub(crate) fn are_columns(kernel: &Kernel, var: Var, extent: usize, body: &[Stmt
             Stmt::Let { .. } => {}
             Stmt::Store { param: number, index, .. } => {
                 let param = &kernel.params[*number];
-                let once = param.access == Access::Write && !stored.contains(number);
+                let once = param.access != Access::Read && !stored.contains(number);
                 if !once || !is_injective(index, &loops) {
                     return false;
                 }

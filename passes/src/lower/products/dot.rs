@@ -30,16 +30,55 @@ impl Lowering<'_> {
         let graph = self.graph;
         let node = graph.node(id);
         let (left, right) = (node.operands[0], node.operands[1]);
-        let dims = [graph.ty(left).dims.clone(), graph.ty(right).dims.clone()];
-        let operands = [self.access(left)?, self.access(right)?];
-        if let Some(dense) = Dense::of(dot, graph.choice(id), &dims, &operands)
-            && self.packs(&dense, &operands)
-        {
-            self.dense(&dense, operands, None, id);
-            return Ok(());
+        let mut dims = [graph.ty(left).dims.clone(), graph.ty(right).dims.clone()];
+        let mut operands = [self.access(left)?, self.access(right)?];
+        let one = one_axis(dot, &dims);
+        if let Some(one) = &one {
+            operands = self.along_one_axis(dot, &mut dims, operands, id);
+            self.dot_of(id, one, &dims, operands);
+        } else {
+            self.dot_of(id, dot, &dims, operands);
         }
-        self.strided(id, dot, &dims, operands);
         Ok(())
+    }
+
+    /// The product by panels of weights, or of operands where they lie.
+    fn dot_of(&mut self, id: NodeId, dot: &Dot, dims: &[Vec<usize>; 2], operands: [StridedAccess; 2]) {
+        match Dense::of(dot, self.graph.choice(id), dims, &operands) {
+            Some(dense) if self.packs(&dense, &operands) => self.dense(&dense, operands, None, id),
+            _ => self.strided(id, dot, dims, operands),
+        }
+    }
+
+    /// Operands whose summed axes are one, the last: where they do not lie evenly they are copied. `dims` become theirs.
+    fn along_one_axis(
+        &mut self,
+        dot: &Dot,
+        dims: &mut [Vec<usize>; 2],
+        operands: [StridedAccess; 2],
+        id: NodeId,
+    ) -> [StridedAccess; 2] {
+        let dtype = self.graph.node(id).types[0].dtype;
+        let mut side = 0;
+        operands.map(|mut operand| {
+            let (own, summed) = (&dims[side], &dot.contract[side]);
+            let free = dot.free(side, own.len());
+            let of = |axes: &[usize], strides: &[i64]| -> Vec<i64> {
+                axes.iter().map(|&axis| strides[axis]).collect()
+            };
+            let extents = |axes: &[usize]| -> Vec<usize> { axes.iter().map(|&axis| own[axis]).collect() };
+            if apart(&extents(summed), &of(summed, &operand.strides)).is_none() {
+                // Rows have their terms side by side, and each term its columns.
+                let order = if side == 0 { [&free[..], summed] } else { [summed, &free[..]] }.concat();
+                operand = self.pack(&operand, own, &order, dtype, id);
+            }
+            let term = apart(&extents(summed), &of(summed, &operand.strides)).expect("a copy is even");
+            operand.strides = [of(&free, &operand.strides), vec![term]].concat();
+            let depth = extents(summed).iter().product();
+            dims[side] = [extents(&free), vec![depth]].concat();
+            side += 1;
+            operand
+        })
     }
 
     /// A product of operands where they lie.
@@ -159,7 +198,8 @@ impl Lowering<'_> {
     /// Whether a product gains by panels of weights: they are stored as another type, or packed once for all calls, or would have
     /// to be copied anyway, or there are enough rows to share them: a few where the rows of the matrix lie awkwardly in memory. 64
     /// rows of 128 terms times a matrix of 100 columns do, of 96 columns do not: those are whole lines of the cache. A loop that
-    /// reads the same matrix in all iterations shares it among the rows of all of them.
+    /// reads the same matrix in all iterations shares it among the rows of all of them. Of a matrix whose columns do not lie side by
+    /// side the other way is to copy the rows, and the result: with as many rows as terms that is no less.
     pub(in crate::lower) fn packs(&self, dense: &Dense, [x, w]: &[StridedAccess; 2]) -> bool {
         let rows: usize = dense.extents.iter().product();
         let uses = self.uses(w.location);
@@ -180,7 +220,9 @@ impl Lowering<'_> {
             || uses == usize::MAX
             || (sharing >= packed::ROWS && dense.depth >= packed::DEPTH)
             || (pays && (awkward || dense.is_scattered(x.strides[dense.contract[0]])))
-            || (!contiguous && sharing >= dense.columns && dense.columns > 1)
+            || (!contiguous
+                && sharing >= dense.columns.min(dense.depth.max(packed::FEW_ROWS))
+                && dense.columns > 1)
     }
 
     /// Copies a tensor into row-major memory with its axes in another order; its strides are still named in the old order.
@@ -197,6 +239,18 @@ impl Lowering<'_> {
         let location = self.once("packed", kernel, access.location, packed.clone(), id);
         StridedAccess { location, len: packed.elements(), offset: 0, strides }
     }
+}
+
+/// A product of rows with one matrix that sums over several axes, as one over a single axis, the last of both operands, where
+/// it is large enough to pay for a copy of them: gradients of weights, over steps and rows.
+fn one_axis(dot: &Dot, dims: &[Vec<usize>; 2]) -> Option<Dot> {
+    let free = [0, 1].map(|side: usize| dot.free(side, dims[side].len()));
+    let [rows, columns] =
+        [0, 1].map(|side: usize| free[side].iter().map(|&axis| dims[side][axis]).product::<usize>());
+    let depth: usize = dot.contract[0].iter().map(|&axis| dims[0][axis]).product();
+    let large = rows >= packed::SHARED_ROWS && columns >= packed::SHARED_ROWS && depth >= packed::DEPTH;
+    let one = dot.contract[0].len() > 1 && dot.batch[0].is_empty() && free[1].len() == 1;
+    (one && large).then(|| Dot::new([vec![], vec![]], free.map(|free| vec![free.len()])))
 }
 
 /// A kernel that copies a tensor, its axes in another order, to row-major memory; and the strides that each axis has there.
