@@ -249,6 +249,7 @@ impl Model {
             target: options.target,
             columns: options.columns,
             others: options.others,
+            tables: self.tables(),
         }
     }
 

@@ -5,18 +5,21 @@ use std::collections::BTreeSet;
 use brolga_frontend::{FIT, PhaseBatch, PhaseLength, SplitRule};
 use brolga_ir::ops::Role;
 use brolga_models::data::{HeldOut, Options};
-use brolga_runtime::{Batches, Length, Outline, Outlined, Phase, State, Threads, UpdateBatch, fit};
+use brolga_runtime::{
+    Batches, Length, Outline, Outlined, Phase, State, Threads, UpdateBatch, fit, set_tables,
+};
 
 use crate::error::Result;
 use crate::model::Model;
 
 impl Model {
-    /// Fits what prepares the data (`prepare` in the model's `data`) to the training part of a data set, once before
-    /// training; nothing where the model has nothing to fit.
+    /// Fits what prepares the data (`prepare` in the model's `data`) to the training part of a data set, and sets the states that
+    /// begin as its tables, once before training; nothing where the model has nothing to fit.
     ///
     /// # Errors
-    /// Data that do not fit the inputs, or with values that are not finite.
+    /// Data that do not fit the inputs, or with values that are not finite; a table that is not there, or of another shape.
     pub fn fit(&self, state: &mut State, threads: &Threads, data: &mut dyn Batches) -> Result<()> {
+        set_tables(state, &self.tables(), data)?;
         if self.instance().graph(FIT).is_none() {
             return Ok(());
         }
@@ -70,7 +73,14 @@ impl Model {
             unlabelled: false,
             columns: declared.columns,
             others: self.single_inputs(),
+            tables: self.tables().into_iter().map(|(_, table)| table).collect(),
         }
+    }
+
+    /// The states that begin as tables of the data set (`init: Data("node")`), each with the table's name.
+    pub fn tables(&self) -> Vec<(String, String)> {
+        let slots = self.instance().state().iter();
+        slots.filter_map(|slot| Some((slot.name.clone(), slot.table()?.to_owned()))).collect()
     }
 
     /// The inputs of one number a sample, whichever entry points take them.

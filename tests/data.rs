@@ -518,3 +518,59 @@ fn what_is_no_number_is_no_success() {
         }
     }
 }
+
+const TABLES: &str = r#"Model(
+    dims: { "batch": 4 },
+    inputs: { "x": "f32[batch, 3]", "t": "f32[batch]" },
+    body: [
+        State(name: "level", type: "f32[3]", init: Data("column.mean")), State(name: "node", type: "i64[2, 2]", init: Data("node")),
+        Ref("x"), Expr("it - level + float(node[0, 1])"), Linear(name: "fc", features: 1), Expr("it[:, 0]"), As("y"),
+    ],
+    entries: { "train": Train(loss: "mse(y, t)", optimizer: Sgd(lr: 1e-6)) },
+)"#;
+
+/// States begin as tables of the data set, in their own types; training goes on with those of weights, whatever the set has then.
+#[test]
+fn states_begin_as_tables() {
+    let folder = folder();
+    let at = folder.path();
+    std::fs::write(at.join("m.ron"), TABLES).unwrap();
+    let ((x, t), level, node) = (table(20), [1.5f64, -2.0, 0.25], [0i32, 7, -1, 3]);
+    let samples = [
+        ("x", TensorRef::from_slice(&[20, 3], &x).unwrap()),
+        ("t", TensorRef::from_slice(&[20], &t).unwrap()),
+    ];
+    let with = |name: &str, tables: [(&'static str, TensorRef<'_>); 2]| {
+        let all: Vec<_> = samples.into_iter().chain(tables).collect();
+        write_tensors(at.join(name), &all).unwrap();
+    };
+    let node_table = ("node", TensorRef::from_slice(&[2, 2], &node).unwrap());
+    with("whole.npz", [("column.mean", TensorRef::from_slice(&[3], &level).unwrap()), node_table]);
+    with("short.npz", [("column.mean", TensorRef::from_slice(&[2], &level[..2]).unwrap()), node_table]);
+    write(&at.join("without.npz"), 20);
+    let states = |file: &str| {
+        let tensors = read_tensors(at.join(file)).unwrap();
+        let of = |name: &str| tensors.iter().find(|(known, _)| known == name).unwrap().1.try_clone().unwrap();
+        let level = of("level").as_slice::<f32>().unwrap().to_vec();
+        (level, of("node").as_slice::<i64>().unwrap().to_vec())
+    };
+    let expected = (vec![1.5, -2.0, 0.25], vec![0, 7, -1, 3]);
+    good(at, "train m.ron --data whole.npz --epochs 1 --save a.safetensors");
+    assert_eq!(states("a.safetensors"), expected);
+    good(at, "train m.ron --data without.npz --epochs 1 --weights a.safetensors --save b.safetensors");
+    assert_eq!(states("b.safetensors"), expected);
+    let errors = bad(at, "train m.ron --data without.npz --epochs 1");
+    assert!(
+        errors.contains("`level` begins as the table `column.mean`") && errors.contains("none"),
+        "{errors}"
+    );
+    let errors = bad(at, "train m.ron --data short.npz --epochs 1");
+    assert!(errors.contains("expected f32[3], found f64[2]"), "{errors}");
+    // A model in a file of its own knows the same.
+    #[cfg(all(feature = "exe", target_os = "linux"))]
+    if crate::launched::has_launcher() {
+        good(at, "build m.ron --entry train -o trainer");
+        crate::launched::prints(at, "trainer train --data whole.npz --epochs 1 --save c.safetensors");
+        assert_eq!(states("c.safetensors"), expected);
+    };
+}

@@ -29,6 +29,9 @@ pub trait Compiled {
     /// How a data set is read for it, drawn by this seed; of folds the first is held out.
     fn data_options(&self, seed: u64) -> data::Options;
 
+    /// The states that begin as tables of the data set, each with the table's name.
+    fn tables(&self) -> Vec<(String, String)>;
+
     /// Whether there is an entry point of this name.
     fn has(&self, entry: &str) -> bool;
 

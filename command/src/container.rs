@@ -130,7 +130,12 @@ impl Compiled for Ready {
             unlabelled: false,
             columns: about.data.columns.clone(),
             others: about.data.others.clone(),
+            tables: about.data.tables.iter().map(|(_, table)| table.clone()).collect(),
         }
+    }
+
+    fn tables(&self) -> Vec<(String, String)> {
+        self.loaded.contents.about.data.tables.clone()
     }
 
     fn has(&self, entry: &str) -> bool {

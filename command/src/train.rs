@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use brolga_runtime::{
     self as runtime, Batches, CheckpointOptions, ErrorKind, Failures, Fingerprint, LoadReport, LogOptions,
     Manifest, Outcome, Outline, Result, Shown, SlotKind, Split, State, Threads, checksum, counted, cut,
-    first_of, fitted, holds_nan,
+    first_of, fitted, holds_nan, set_tables,
 };
 
 use crate::compiled::{Compiled, Of, fit_to};
@@ -90,9 +90,12 @@ pub fn train<M: Compiled>(
     let main = sets.iter().position(|set| !set.data.fields().is_empty()).unwrap_or(0);
     let source = sets[main].source.clone();
     // Weights know what they were trained with; what they do not say is fitted to the data, as for new ones.
-    if loaded.is_none_or(|report| !unfitted(&state, &report).is_empty()) {
+    if loaded.as_ref().is_none_or(|report| !unfitted(&state, report).is_empty()) {
         fit_to(model, &mut state, threads, &mut *sets[main].data)?;
     }
+    let fresh = |name: &String| loaded.as_ref().is_none_or(|report| report.kept.contains(name));
+    let tables: Vec<_> = model.tables().into_iter().filter(|(name, _)| fresh(name)).collect();
+    set_tables(&mut state, &tables, &*sets[main].data)?;
     let options = options(args, model, &outline, is_own, &sets);
     announce(model, &outline, &source, &state, &*sets[main].data);
     state.set_record(record(&*sets[main].data, sets[main].read.clone()));

@@ -100,6 +100,34 @@ fn tensors_are_updated_at_once() {
     assert_eq!(numbers(&found["y"]), [44.0 - 2.0, 55.0 - 1.0, 66.0 - 1.0]);
 }
 
+/// A state may begin as a table of the data set: it is zeros until then, of any type, and says which table.
+#[test]
+fn states_may_begin_as_tables() {
+    let model = |init: &str| {
+        format!(
+            "Model(body: [State(name: \"node\", type: \"i32[4, 2]\", init: {init})],
+                entries: {{ \"infer\": Infer(outputs: {{ \"y\": \"node\" }}) }})"
+        )
+    };
+    let instance = build(&model("Data(\"huffman.node\")"));
+    let slot = instance.state().iter().find(|slot| slot.name == "node").expect("node");
+    assert_eq!((slot.table(), slot.kind), (Some("huffman.node"), SlotKind::Buffer));
+    let init = instance.graph("init").expect("init");
+    let zeros = init.parameters().iter().filter_map(|&id| init.parameter(id));
+    let zeros = zeros.map(|parameter| (parameter.name.clone(), Tensor::zeros(&parameter.ty)));
+    let values = run(init, &zeros.collect::<HashMap<_, _>>());
+    assert_eq!(numbers(&values["node"]), [0.0; 8]);
+    assert_eq!(build(&model("Zeros")).state().iter().filter(|slot| slot.table().is_some()).count(), 0);
+    for (init, message) in [
+        ("Data", "`Data` needs `table`"),
+        ("Data(3)", "expected the name of a table"),
+        ("Data(name: \"x\")", "`Data` has no argument `name`"),
+    ] {
+        let found = mistakes(&model(init));
+        assert!(found.contains(message), "{init}: {found}");
+    }
+}
+
 /// In a body an update acts in training alone, and leaves the current value.
 #[test]
 fn bodies_update_in_training() {

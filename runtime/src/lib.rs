@@ -81,5 +81,6 @@ pub use training::{
     options::{CheckpointOptions, Executables, LogOptions, Options},
     plan::{Length, Outline, Outlined, Phase, Plan, Trainee, UpdateBatch},
     progress::{Epoch, Flow, Outlook, Progress, Update},
+    tables::set_tables,
     train::{Failures, Outcome, train},
 };

@@ -47,6 +47,10 @@ impl Compiled for Jit<'_> {
         self.model.data_options(seed)
     }
 
+    fn tables(&self) -> Vec<(String, String)> {
+        self.model.tables()
+    }
+
     fn has(&self, entry: &str) -> bool {
         self.model.instance().graph(entry).is_some()
     }

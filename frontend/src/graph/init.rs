@@ -26,6 +26,8 @@ pub(crate) enum Init {
     Identity {
         gain: f64,
     },
+    /// The table of that name in the data set, set when training begins; zeros before.
+    Table(String),
     /// A row of zeros among others.
     ZeroRow {
         row: usize,

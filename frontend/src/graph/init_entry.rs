@@ -30,6 +30,7 @@ fn initial(ops: &mut Ops, slot: &Slot, init: &Init, seed: Tensor) -> Built {
     let ty = &slot.ty;
     match *init {
         Init::Constant(value) => ops.full(value, ty),
+        Init::Table(_) => ops.full(0.0, ty),
         Init::Uniform { low, high } => {
             let uniform = ops.uniform(seed, None, &format!("init.{}", slot.name), ty)?;
             let scaled = ops.mul_num(uniform, high - low)?;

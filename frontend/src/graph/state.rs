@@ -64,6 +64,14 @@ impl Slot {
         }
     }
 
+    /// The table of the data set that it begins as, if it does.
+    pub fn table(&self) -> Option<&str> {
+        match &self.init {
+            Init::Table(name) => Some(name),
+            _ => None,
+        }
+    }
+
     /// In what this is another piece of state than `other`, which has its name: what each of them "is" or "has".
     pub(crate) fn differs(&self, other: &Slot) -> Option<(String, String)> {
         if self.ty != other.ty {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::decoder::{Decoder, Given};
 use super::file::read;
 use super::notation::{FieldRef, Value, ValueKind, field_list};
-use super::structure::{BodyWord, Structured};
+use super::structure::{BodyWord, Structured, TABLE};
 use super::tree::{
-    Arguments, Body, BodyStep, BodyStepKind, Branch, Import, Join, LetNames, ModelTree, ScanStep,
+    Arguments, Beginning, Body, BodyStep, BodyStepKind, Branch, Import, Join, LetNames, ModelTree, ScanStep,
 };
 use crate::diagnostics::Diagnostic;
 use crate::expr::{Expr, Template};
@@ -169,7 +169,7 @@ impl Decoder<'_> {
             BodyWord::State => {
                 let name = self.given_template(given, span);
                 let ty = given.get("type").and_then(|value| self.type_expr(value));
-                BodyStepKind::State { name, ty, init: self.initializer(given) }
+                BodyStepKind::State { name, ty, init: self.beginning(given) }
             }
             BodyWord::Update => BodyStepKind::Update(self.update(given, span)),
             BodyWord::Expr => BodyStepKind::Expr(self.given_expression(given, "value", span)),
@@ -177,6 +177,19 @@ impl Decoder<'_> {
             // Reported before its fields are read.
             BodyWord::Block => return None,
         })
+    }
+
+    /// What a state begins as: `Data("frequency")` is a table of the data set.
+    fn beginning(&mut self, given: &Given) -> Beginning {
+        if let Some(value) = given.get("init")
+            && let ValueKind::Struct(Some(kind), fields) = &value.kind
+            && kind.value == TABLE.name
+        {
+            let given = self.matched(&TABLE, &field_list(fields), value.span);
+            let table = given.get("table").and_then(|value| self.spanned_text(value, "the name of a table"));
+            return Beginning::Table(table.map_or(String::new(), |table| table.value));
+        }
+        Beginning::Initializer(self.initializer(given))
     }
 
     /// The argument `init`, if it is given.

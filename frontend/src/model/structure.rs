@@ -157,6 +157,11 @@ words! {
 
 /// The fields of an `Update`, of an entry or of a body: a state and its value, or a map of several.
 const UPDATE: &[Field] = &[needs("state", Form::Any(&[Form::Text, VALUES])), may("value", Form::Value)];
+/// What a state begins as: by an initialiser, or as a table of the data set.
+const BEGINNING: Form = Form::Any(&[Form::Initializer, Form::OneOf(|| vec![TABLE])]);
+/// A table of the data set, by its name.
+pub(crate) const TABLE: Structure =
+    Structure { name: "Data", fields: &[needs("table", Form::Text)], orders: &[] };
 /// A pattern of names of parameters, or several.
 const PATTERNS: Form = Form::Any(&[Form::Text, Form::List(&Form::Text)]);
 const BODY: Field = needs("body", Form::Body);
@@ -210,7 +215,7 @@ impl Structured for BodyWord {
                 }
             }
             BodyWord::Carry => const { &[NAME, needs("start", Form::Value), may("kept", Form::Value)] },
-            BodyWord::State => const { &[NAME, needs("type", Form::Text), may("init", Form::Initializer)] },
+            BodyWord::State => const { &[NAME, needs("type", Form::Text), may("init", BEGINNING)] },
             BodyWord::Update => UPDATE,
             BodyWord::Expr => const { &[needs("value", Form::Value)] },
             BodyWord::Import => {

@@ -77,6 +77,15 @@ pub(crate) struct BodyStep {
     pub span: Span,
 }
 
+/// What a state begins as.
+#[derive(Debug)]
+pub(crate) enum Beginning {
+    /// By the argument `init`, if it is given.
+    Initializer(Arguments),
+    /// As the table of that name in the data set.
+    Table(String),
+}
+
 #[derive(Debug)]
 pub(crate) enum BodyStepKind {
     /// A mistake already reported; its result is unknown.
@@ -140,8 +149,7 @@ pub(crate) enum BodyStepKind {
         name: Template,
         /// Absent after a mistake, which has been reported.
         ty: Option<TypeExpr>,
-        /// The argument `init`, if it is given.
-        init: Arguments,
+        init: Beginning,
     },
     /// State becomes other values, in training.
     Update(Vec<NewState>),

@@ -32,6 +32,8 @@ pub(super) struct ArrayBatches {
     table_columns: Vec<String>,
     /// What each sample is called; empty if by its number.
     names: Vec<String>,
+    /// Arrays that are no samples, and were asked for.
+    tables: HashMap<String, Tensor>,
 }
 
 impl ArrayBatches {
@@ -45,6 +47,7 @@ impl ArrayBatches {
         let names: Vec<String> = arrays.iter().map(|(name, _)| name.clone()).collect();
         let sum = checksum_of_all(&arrays);
         let mut arrays: HashMap<String, Tensor> = arrays.into_iter().collect();
+        let tables = tables(&arrays, &mut others, &options.tables)?;
         let own_test = names.iter().any(|name| name.starts_with(VALIDATION));
         let mut counts: [Option<(String, usize)>; 2] = [None, None];
         let mut columns = Vec::new();
@@ -76,7 +79,9 @@ impl ArrayBatches {
         }
         let [train, test] = counts.map(|count| count.map_or(0, |(_, count)| count));
         let test = own_test.then_some(test);
-        ArrayBatches::whole(fields, columns, train + test.unwrap_or(0), test, options, sum)
+        let count = train + test.unwrap_or(0);
+        let batches = ArrayBatches::whole(fields, columns, count, test, options, sum)?;
+        Ok(ArrayBatches { tables, ..batches })
     }
 
     /// A table.
@@ -119,8 +124,27 @@ impl ArrayBatches {
             vocabularies,
             table_columns,
             names,
+            tables: HashMap::new(),
         })
     }
+}
+
+/// The arrays of these names, as far as they are there. One that cannot be read is an error.
+fn tables(
+    arrays: &HashMap<String, Tensor>,
+    others: &mut Others,
+    names: &[String],
+) -> Result<HashMap<String, Tensor>> {
+    let mut tables = HashMap::new();
+    for name in names {
+        if let Some(at) = others.iter().position(|(other, _)| other == name) {
+            return Err(others.swap_remove(at).1);
+        }
+        if let Some(array) = arrays.get(name) {
+            tables.insert(name.clone(), array.try_clone()?);
+        }
+    }
+    Ok(tables)
 }
 
 /// The checksum of arrays, in whatever order they are.
@@ -188,6 +212,10 @@ impl Batches for ArrayBatches {
 
     fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    fn table(&self, name: &str) -> Option<&Tensor> {
+        self.tables.get(name)
     }
 
     fn columns(&self) -> &[String] {

@@ -26,6 +26,8 @@ pub struct Options {
     /// Inputs of one number a sample that are not asked for here, as the target is not where a network is only run: columns
     /// of their names are not among those that are left.
     pub others: Vec<String>,
+    /// The names of tables that states begin as.
+    pub tables: Vec<String>,
 }
 
 impl Options {

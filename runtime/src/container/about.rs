@@ -33,6 +33,8 @@ pub struct DataRules {
     pub columns: Vec<String>,
     /// The inputs of one number a sample, whichever entries take them: their columns are not among those that are left.
     pub others: Vec<String>,
+    /// The states that begin as tables of the data set, each with the table's name.
+    pub tables: Vec<(String, String)>,
 }
 
 /// What a run of training must know of its entry.

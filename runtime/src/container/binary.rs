@@ -406,7 +406,8 @@ records! {
         held_out: String,
         target: Option<String>,
         columns: Vec<String>,
-        others: Vec<String>
+        others: Vec<String>,
+        tables: Vec<(String, String)>
     }
     Outline "plan" { trainees: Vec<Outlined>, phases: Vec<Phase> }
     Outlined "trainee" {

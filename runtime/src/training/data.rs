@@ -5,7 +5,7 @@ use crate::random::{Purpose, Random};
 use crate::run::record::DataRecord;
 use crate::tensors::dtype::DType;
 use crate::tensors::memory::no_memory;
-use crate::tensors::tensor::TensorMut;
+use crate::tensors::tensor::{Tensor, TensorMut};
 
 /// One thing that a data set can supply for every sample, such as `image` or `label`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +77,11 @@ pub trait Batches: Send {
     /// The names of the classes, in the order of their numbers; empty where the data set does not know them.
     fn classes(&self) -> &[String] {
         &[]
+    }
+
+    /// A table that is no sample: what a state may begin as. Only those that were asked for when it was opened, if it has them.
+    fn table(&self, _name: &str) -> Option<&Tensor> {
+        None
     }
 
     /// The columns of a table that fill the input that takes several numbers, in its order.

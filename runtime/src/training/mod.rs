@@ -14,5 +14,6 @@ pub(crate) mod plan;
 pub(crate) mod progress;
 mod ranges;
 mod resume;
+pub(crate) mod tables;
 pub(crate) mod train;
 mod trainee;

@@ -8,7 +8,7 @@ use crate::graph::builder::{Builder, LayerRow, Numbering};
 use crate::graph::init::{INIT, Init};
 use crate::graph::state::SlotKind;
 use crate::graph::value::{Args, Built, Fault, Val};
-use crate::model::tree::{Arguments, TypeExpr};
+use crate::model::tree::{Beginning, TypeExpr};
 use crate::signature::Signature;
 use crate::source::Span;
 
@@ -17,14 +17,20 @@ static REST: Signature = Signature { name: "State", parameters: &[INIT] };
 
 impl Builder<'_> {
     /// Declares a state under the name of its step; it becomes the current value.
-    pub(super) fn state_step(&mut self, ty: Option<&TypeExpr>, rest: &Arguments, name: &str, span: Span) {
-        let args = self.evaluate(&REST, rest);
+    pub(super) fn state_step(&mut self, ty: Option<&TypeExpr>, init: &Beginning, name: &str, span: Span) {
+        let (args, table) = match init {
+            Beginning::Initializer(given) => (self.evaluate(&REST, given), None),
+            Beginning::Table(name) => (Some(Args::default()), Some(name)),
+        };
         let ty = ty.and_then(|ty| self.type_of_state(ty));
         self.current = Val::Unknown;
         let (Some(args), Some(ty)) = (args, ty) else { return };
         let path = self.full_name(name);
         self.graph.enter(&path, &self.source, span);
-        let init = initial(&args, &ty);
+        let init = match table {
+            Some(name) => Ok(Init::Table(name.clone())),
+            None => initial(&args, &ty),
+        };
         let result = self.in_scope(name, Numbering::Kind(HashMap::new()), |builder| {
             builder.state(&builder.full_name(""), ty.clone(), SlotKind::Buffer, init?)
         });
