@@ -67,6 +67,12 @@ impl Builder<'_> {
         (0..self.loops.around()).fold(all, |rest, at| self.step_of_loop(at, name, rest))
     }
 
+    /// Whether a value differs from step to step of the innermost loop.
+    pub(in crate::graph) fn is_of_step(&mut self, value: Tensor) -> bool {
+        let owner = self.loops.owner(&self.graph.graph, value);
+        self.loops.innermost().is_some_and(|open| open.number == owner)
+    }
+
     /// A value that is handed on from `start`: what stands for it before a step. [`Self::carry_on`] says what it is behind.
     pub(in crate::graph) fn carry(&mut self, name: &str, start: Tensor) -> Tensor {
         let ty = self.graph.graph.ty(start).clone();

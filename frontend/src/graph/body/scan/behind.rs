@@ -318,12 +318,6 @@ impl Builder<'_> {
         Ok(Source::Carry(number))
     }
 
-    /// Whether a value differs from step to step of the innermost loop.
-    fn is_of_step(&mut self, value: Tensor) -> bool {
-        let owner = self.loops.owner(&self.graph.graph, value);
-        self.loops.innermost().is_some_and(|open| open.number == owner)
-    }
-
     /// Whether a value is known to be the same in all steps of the innermost loop. Where steps change state, what a value is made of
     /// may be that state, which is no placeholder.
     fn is_same_in_all_steps(&mut self, value: Tensor) -> bool {

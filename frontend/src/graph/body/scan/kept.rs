@@ -81,12 +81,6 @@ impl Builder<'_> {
         None
     }
 
-    /// Whether a value is another one in each step of the innermost loop.
-    fn is_of_step(&mut self, value: Tensor) -> bool {
-        let number = self.loops.innermost().map(|open| open.number);
-        number == Some(self.loops.owner(&self.graph.graph, value))
-    }
-
     /// Whether a value is a truth value for all, or for each row of another.
     fn is_of_rows(&mut self, rows: Tensor, of: Tensor) -> bool {
         let ops = self.ops();
