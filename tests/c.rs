@@ -5,8 +5,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use brolga::Tensor;
-use brolga::runtime::{Purpose, Random, read_tensors, write_tensors};
+use brolga::runtime::{Instance, Purpose, Random, read_tensors, write_tensors};
+use brolga::{Model, Settings, Tensor, Threads};
 
 #[cfg(target_os = "linux")]
 use crate::cli::{bad, run};
@@ -68,6 +68,35 @@ int main(void) {
     net_setup(&model, NULL, scratch);
     if (fread(x, 1, sizeof x, stdin) != sizeof x || net_infer(&model, x, probability) != 0) return 1;
     fwrite(probability, 1, sizeof probability, stdout);
+    return 0;
+}
+"#;
+
+/// A loop that goes on from call to call.
+const STREAM: &str = "Model(
+    inputs: { \"x\": \"f32[1, 2, 3]\" },
+    body: [Scan(name: \"rnn\", body: [
+        Carry(name: \"h\", start: \"full([1, 5], 0.5)\", kept: true),
+        Add([[Linear(name: \"ih\", features: 5)], [Expr(\"prev.h\"), Linear(name: \"hh\", features: 5)]]), Tanh, As(\"h\"),
+    ])],
+    entries: { \"infer\": Infer(outputs: { \"h\": \"it\" }) },
+)";
+
+/// Three calls, each with the next two steps; then the first one anew.
+const GOES_ON: &str = r#"
+#include "net.h"
+#include <stdio.h>
+static unsigned char state[NET_STATE_BYTES], scratch[NET_SCRATCH_BYTES];
+int main(void) {
+    static float x[3][NET_INFER_INPUT_X_BYTES / 4], h[NET_INFER_OUTPUT_H_BYTES / 4];
+    net model;
+    net_setup(&model, state, scratch);
+    if (fread(x, 1, sizeof x, stdin) != sizeof x || net_init(&model, 7) != 0) return 1;
+    for (int call = 0; call < 4; call++) {
+        if (call == 3) net_begin_anew(&model);
+        if (net_infer(&model, x[call % 3], h) != 0) return 2;
+        fwrite(h, 1, sizeof h, stdout);
+    }
     return 0;
 }
 "#;
@@ -153,6 +182,32 @@ fn a_c_program_trains_to_the_bits_of_the_command() {
         compile(at, TRAIN, "-g net.o");
         assert!(shell(at, &format!("{VALGRIND}./main 2 3.st")) == five, "under Valgrind");
     }
+}
+
+#[test]
+fn loops_go_on_from_call_to_call_and_begin_anew() {
+    let folder = folder();
+    let at = folder.path();
+    std::fs::write(at.join("net.ron"), STREAM).unwrap();
+    let mut random = Random::new(5, Purpose::Augment, 0, 0);
+    let x: Vec<f32> = (0..3 * 6).map(|_| random.uniform() * 2.0 - 1.0).collect();
+    std::fs::write(at.join("x"), Tensor::from_slice(&[18], &x).unwrap().bytes()).unwrap();
+    good(at, "build net.ron --entry init,infer -o net.o");
+    compile(at, GOES_ON, "net.o");
+    let found = shell(at, "./main < x");
+
+    let model = Model::from_text("net", STREAM, &Settings::default()).unwrap();
+    let mut state = model.initial_state(7).unwrap();
+    let mut instance = Instance::bind(model.compile("infer").unwrap(), &state, &Threads::serial()).unwrap();
+    let mut expected = Vec::new();
+    for piece in x.chunks_exact(6) {
+        let piece = Tensor::from_slice(&[1, 2, 3], piece).unwrap();
+        expected.push(
+            instance.run_named(&mut state, &[("x", &piece)]).unwrap().swap_remove(0).1.bytes().to_vec(),
+        );
+    }
+    assert!(found == [&expected[..], &expected[..1]].concat().concat());
+    assert_ne!(expected[0], expected[1]);
 }
 
 /// What is called alike has one header, which describes all of it.

@@ -1,7 +1,8 @@
 /* Types of elements. A bool is one byte, 0 or 1. */
 enum { BROLGA_BOOL, BROLGA_U8, BROLGA_I32, BROLGA_I64, BROLGA_F32, BROLGA_F64 };
 /* What a tensor of the state is for: a trained weight, a running statistic, what was fitted to the data, the memory of an
-   optimiser, the number of updates, the key of random numbers. The first two are weights: a file must have them. */
+   optimiser, the number of updates, the key of random numbers, where a loop ended that goes on from call to call. The first
+   two are weights: a file must have them. */
 enum { BROLGA_PARAMETER, BROLGA_BUFFER, BROLGA_FITTED, BROLGA_OPTIMIZER, BROLGA_STEP, BROLGA_SEED, BROLGA_KEPT };
 
 /* A tensor of the state. Its elements lie row by row: the last index runs fastest. */

@@ -2,6 +2,8 @@
 //!
 //! They are templates: `$n` is the model's name, and `$N` the same in capital letters.
 
+use brolga_runtime::SlotKind;
+
 use super::macros::Macros;
 use super::page::{About, Page};
 
@@ -101,6 +103,16 @@ static inline void $n_reset($n *model) {
 }
 ";
 
+const ANEW: &str = r"
+/* Has the loops that go on from call to call begin anew. */
+static inline void $n_begin_anew($n *model) {
+    for (int at = 0; at < $N_TENSORS; at++) {
+        const brolga_tensor *tensor = &$n_tensors[at];
+        if (tensor->kind == BROLGA_KEPT) memset(model->memory.state + tensor->offset, 0, tensor->bytes);
+    }
+}
+";
+
 /// The type, and what puts a model into its memory.
 pub(super) fn setup(page: &mut Page, about: &About<'_>) {
     page.fill(TYPE, about, &[]);
@@ -135,6 +147,9 @@ pub(super) fn functions(page: &mut Page, about: &About<'_>, macros: &Macros) {
     page.fill(FILES, about, &[("$BLOCK", bytes.as_str()), ("$HOW", how), ("$FIXED", fixed)]);
     if about.weights_bytes.is_some() {
         page.fill(RESET, about, &[("$BLOCK", bytes.as_str())]);
+    }
+    if about.block.tensors.iter().any(|tensor| tensor.kind == SlotKind::Kept) {
+        page.fill(ANEW, about, &[]);
     }
 }
 

@@ -50,7 +50,7 @@ fn fault(name: &str) -> Option<&'static str> {
 }
 
 /// Behind the symbol and `_`: what every header gives a name to, besides what it has for each entry.
-const OF_MODELS: [&str; 18] = [
+const OF_MODELS: [&str; 19] = [
     "setup",
     "processor",
     "share",
@@ -59,6 +59,7 @@ const OF_MODELS: [&str; 18] = [
     "save_state",
     "use_file",
     "reset",
+    "begin_anew",
     "changed",
     "tensor",
     "tensors",
