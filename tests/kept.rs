@@ -154,8 +154,10 @@ fn no_gradient_goes_back_over_the_border() {
     for from in [0, 2, 4] {
         let (x, y) = (piece(&x, from, 2), piece(&y, from, 2));
         let mut before = given.initial_state(1).unwrap();
-        for slot in state.slots().iter().filter(|slot| before.position(slot.name()).is_some()) {
-            before.set(slot.name(), slot.tensor().try_clone().unwrap()).unwrap();
+        for slot in state.slots() {
+            if before.position(slot.name()).is_some() {
+                before.set(slot.name(), slot.tensor().try_clone().unwrap()).unwrap();
+            }
         }
         let half = Tensor::from_slice(&[ROWS, 5], &[0.5f32; ROWS * 5]).unwrap();
         let start =
