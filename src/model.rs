@@ -266,13 +266,17 @@ impl Model {
             None => (self.compile(entry)?, None),
             Some(batch) => {
                 // A sample has the same bits alone and in a batch, so it does not matter which of the two runs it.
-                let single = || self.compile_for(entry, &[("batch", 1)]);
+                let shares = self.shares_state_with_single();
+                let single = || shares.then(|| self.compile_for(entry, &[("batch", 1)])).transpose();
                 let whole = batch > 0 && samples >= batch;
                 let left = if whole { samples % batch } else { samples };
                 match (whole, left) {
                     (true, 0) => (self.compile(entry)?, None),
-                    (true, _) => (self.compile(entry)?, Some(single()?)),
-                    (false, _) => (single()?, None),
+                    (true, _) => (self.compile(entry)?, single()?),
+                    (false, _) => match single()? {
+                        Some(single) => (single, None),
+                        None => (self.compile(entry)?, None),
+                    },
                 }
             }
         };

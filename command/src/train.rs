@@ -354,7 +354,7 @@ fn fingerprint<M: Compiled>(model: &M, outline: &Outline, is_own: bool, sets: &[
 /// # Errors
 /// It updates nothing.
 pub fn updating(manifest: &Manifest, training: &[&str]) -> Result<()> {
-    if manifest.updates_state() {
+    if training.contains(&manifest.entry.as_str()) {
         return Ok(());
     }
     let hint = if training.is_empty() { "none".to_owned() } else { training.join(", ") };

@@ -1,4 +1,4 @@
-//! Names that were meant.
+//! Names that were meant, and names that mean something.
 
 /// The candidate that `name` is most likely a misspelling of, if any is near: a slip for every three letters may be
 /// between them (one in shorter names, none in a single letter); exchanged neighbours count as one, capitals as none. If
@@ -21,6 +21,12 @@ pub fn nearest<'n>(name: &str, candidates: impl IntoIterator<Item = &'n str>) ->
         .or_else(|| {
             candidates.iter().filter(|_| length >= 3).filter(begins).min_by_key(|other| other.len()).copied()
         })
+}
+
+/// Whether state of this name is what an entry keeps for itself from call to call: how often it was called, `optim.<entry>.calls`, and where
+/// its loops ended, `kept.<entry>.…`. To write it is no training.
+pub fn is_of_calls(state: &str) -> bool {
+    state.starts_with("kept.") || state.starts_with("optim.") && state.ends_with(".calls")
 }
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ mod cifar;
 #[cfg(feature = "embedded")]
 mod digits;
 mod folder;
+#[cfg(feature = "embedded")]
+mod following;
 mod idx;
 mod images;
 #[cfg(feature = "embedded")]
@@ -134,8 +136,14 @@ fn open_arrays(file: &Path, fields: &[Field], options: &Options) -> Result<Box<d
 
 #[cfg(feature = "embedded")]
 fn open_made(name: &str, fields: &[Field], options: &Options) -> Result<Box<dyn Batches>> {
-    let arrays = made::arrays(name, fields, arrays::VALIDATION)?;
-    Ok(Box::new(arrays::ArrayBatches::new(arrays, Vec::new(), fields, options)?))
+    let open = |fields: &[Field]| -> Result<Box<dyn Batches>> {
+        let arrays = made::arrays(name, fields, arrays::VALIDATION)?;
+        Ok(Box::new(arrays::ArrayBatches::new(arrays, Vec::new(), fields, options)?))
+    };
+    match made::is_sequence(name, fields)? {
+        true => Ok(Box::new(following::Following::new(fields, open)?)),
+        false => open(fields),
+    }
 }
 
 /// Opens a table for the inputs `fields` of a model: [`open`], of which nothing else is needed.

@@ -60,6 +60,12 @@ pub trait Batches: Send {
         self.len(split) == 0
     }
 
+    /// Whether the samples are one sequence in their order. Each row of a batch goes through a part of it then, a sample in each
+    /// batch: row r of n through the r-th of n parts. Nothing is drawn.
+    fn is_sequence(&self) -> bool {
+        false
+    }
+
     /// A checksum of all samples, where it is cheap to tell: training that goes on from a checkpoint must have the same.
     fn checksum(&self) -> Option<String> {
         None
@@ -140,6 +146,15 @@ impl DataRecord {
             vocabularies: data.vocabularies().to_vec(),
             ..DataRecord::default()
         }
+    }
+}
+
+/// The order in which batches of so many rows go through a sequence: samples that they leave over come last.
+pub(crate) fn follow(rows: usize, order: &mut [usize]) {
+    let steps = order.len() / rows.max(1);
+    for (at, sample) in order.iter_mut().enumerate() {
+        let (step, row) = (at / rows.max(1), at % rows.max(1));
+        *sample = if step < steps { row * steps + step } else { at };
     }
 }
 

@@ -8,7 +8,7 @@ use crate::run::manifest::Manifest;
 use crate::run::state::State;
 use crate::run::threads::Threads;
 use crate::tensors::tensor::Tensor;
-use crate::training::data::{Batches, Request, Split, indices};
+use crate::training::data::{Batches, Request, Split, follow, indices};
 use crate::training::feed::{Feed, NotFinite};
 use crate::training::metrics::{MetricSums, Metrics};
 use crate::training::progress::Flow;
@@ -121,7 +121,7 @@ impl Evaluator {
             let found = single.map_or("none".to_owned(), |feed| format!("one for {}", feed.batch()));
             let message = format!(
                 "{samples} samples in batches of {} leave {remaining}, so `{}` is needed for single samples, too, but \
-                 {found} was given; a model gives one if its inputs have the size `batch`",
+                 {found} was given; a model gives one if its inputs have the size `batch`, and its state has not",
                 full.batch(),
                 manifest.entry,
             );
@@ -136,6 +136,9 @@ impl Evaluator {
         }
         let mut indices = indices(samples)?;
         indices.iter_mut().enumerate().for_each(|(i, index)| *index = i);
+        if data.is_sequence() {
+            follow(full.batch(), &mut indices);
+        }
         Ok(Evaluator { full, single, split, indices, sums, not_finite: None, looked: false })
     }
 
@@ -175,6 +178,9 @@ impl Evaluator {
         each: &mut dyn FnMut(&Ran<'_>) -> Flow,
     ) -> Result<Option<Metrics>> {
         self.sums.clear();
+        // Loops that go on from batch to batch begin anew.
+        let own = &self.full.manifest().state;
+        state.clear_ends(|name| own.iter().any(|slot| slot.name == name));
         let runs = self.runs();
         let whole = self.indices.len() - self.indices.len() % self.full.batch();
         let (batches, rest) = self.indices.split_at(whole);

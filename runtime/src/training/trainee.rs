@@ -6,7 +6,7 @@ use crate::run::state::State;
 use crate::run::threads::Threads;
 use crate::shown::counted;
 use crate::training::checkpoint::Way;
-use crate::training::data::{Batches, Request, Split, indices};
+use crate::training::data::{Batches, Request, Split, follow, indices};
 use crate::training::diverged::watched;
 use crate::training::evaluate::{Evaluator, Ran};
 use crate::training::feed::{Feed, NotFinite};
@@ -125,7 +125,10 @@ impl Bound {
         progress: &mut dyn Progress,
     ) -> Result<()> {
         if self.ordered != Some(way.epoch) {
-            permutation(seed, way.epoch, &mut self.order);
+            match data.is_sequence() {
+                true => follow(self.feed.batch(), &mut self.order),
+                false => permutation(seed, way.epoch, &mut self.order),
+            }
             self.ordered = Some(way.epoch);
         }
         let batch = self.feed.batch();

@@ -2,7 +2,7 @@
 
 use brolga_runtime::{Error, ErrorKind, Field, Result, listed_in_quotes};
 
-/// An argument that a data set takes: a whole number.
+/// An argument that a data set takes: a whole number; from 0 to 1, a truth value.
 pub(super) struct Parameter {
     pub name: &'static str,
     pub otherwise: Otherwise,
@@ -95,11 +95,19 @@ fn position(name: &str, parameters: &[Parameter]) -> Result<usize> {
 }
 
 fn number(text: &str, parameter: &Parameter, parameters: &[Parameter]) -> Result<u64> {
-    match text.parse() {
+    let flag = match (text, parameter.range) {
+        ("true", [0, 1]) => "1",
+        ("false", [0, 1]) => "0",
+        (other, _) => other,
+    };
+    match flag.parse() {
         Ok(number) => in_range(number, parameter, parameters),
         Err(_) => {
             let [low, high] = parameter.range;
-            let expected = format!("a whole number from {low} to {high}");
+            let expected = match [low, high] {
+                [0, 1] => "true or false".to_owned(),
+                _ => format!("a whole number from {low} to {high}"),
+            };
             Err(wrong(format!("`{}` is {expected}, found `{text}`", parameter.name), parameters))
         }
     }

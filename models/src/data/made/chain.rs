@@ -14,6 +14,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     Parameter { name: "symbols", otherwise: Otherwise::Number(8), range: [2, 64] },
     Parameter { name: "length", otherwise: Otherwise::Extent("symbol", 32), range: [1, 100_000] },
     count(3_125),
+    Parameter { name: "continuous", otherwise: Otherwise::Number(0), range: [0, 1] },
     SEED,
 ];
 

@@ -18,6 +18,9 @@ use part::{Arrays, Part, Stream, stream};
 /// The version of what makes data sets: another one makes other samples of the same arguments.
 pub const MADE_VERSION: u32 = 1;
 
+/// What the number of samples held out is a multiple of, where these follow each other.
+const FOLLOWING: usize = 64;
+
 /// A data set that is made.
 struct Set {
     name: &'static str,
@@ -125,6 +128,15 @@ pub fn known(source: &str, fields: &[Field]) -> Result<Vec<(&'static str, f64)>>
     Ok((set.known)(&Arguments::read(source, set.parameters, fields)?))
 }
 
+/// Whether the samples of a made data set follow each other, and batches are to go through them so.
+///
+/// # Errors
+/// Arguments that the data set does not take.
+pub(super) fn is_sequence(source: &str, fields: &[Field]) -> Result<bool> {
+    let Some(set) = find(source) else { return Ok(false) };
+    Ok(Arguments::read(source, set.parameters, fields)?.get("continuous") == 1)
+}
+
 /// The arrays of a made data set, those of the part held out behind `held_out`, a prefix of their names; nothing for another name.
 ///
 /// # Errors
@@ -137,7 +149,10 @@ pub(super) fn arrays(source: &str, fields: &[Field], held_out: &str) -> Result<V
         (set.make)(&mut Part { arguments: &arguments, samples, random })
     };
     let train = part(arguments.get("count"), Stream::Train)?;
-    let test = part(set.held_out, Stream::HeldOut)?;
+    // Samples that follow each other are evaluated in whole batches.
+    let is_sequence = arguments.get("continuous") == 1;
+    let samples = if is_sequence { set.held_out.next_multiple_of(FOLLOWING) } else { set.held_out };
+    let test = part(samples, Stream::HeldOut)?;
     let train = train.into_iter().map(|(name, tensor)| (name.to_owned(), tensor));
     let test = test.into_iter().map(|(name, tensor)| (format!("{held_out}{name}"), tensor));
     Ok(train.chain(test).collect())
