@@ -15,6 +15,7 @@ row("functions", "where", "where(z > 0, x, y)", lambda v: torch.where(v["z"] > 0
     [{}, {"x": [INF, NAN, -0.0]}], by=["x", "y"], within="element")  # fmt: skip
 row("functions", "stack", "stack([x, y, x * y], axis=1)", lambda v: torch.stack([v["x"], v["y"], v["x"] * v["y"]], 1), {"x": f32(2, 3), "y": f32(2, 3)},
     [{}], within="element")  # fmt: skip
+row("functions", "eye", "x @ eye(3) + 2 * eye(3)", lambda v: v["x"] @ torch.eye(3, dtype=v["x"].dtype) + 2 * torch.eye(3, dtype=v["x"].dtype), {"x": f32(3, 3)}, [{}])
 row("functions", "zeros,ones,full", "x * full([3], 2.5) + zeros([2, 1]) - ones([3])", lambda v: v["x"] * 2.5 - 1, {"x": f32(2, 3)}, [{}])
 row("functions", "cast", "cast(cast(x, 'f64') * cast(x, 'i32'), 'f32')", lambda v: v["x"] * v["x"].trunc().detach(), {"x": f32(8)}, [{}])
 for output, f in (("x[::-1, ::-2]", lambda x: x.flip(0, 1)[:, ::2]), ("x[[2, 0, 0, -1]]", lambda x: x[[2, 0, 0, -1]]), ("x[..., 0]", lambda x: x[..., 0]),

@@ -5,8 +5,8 @@ use brolga_ir::{DType, Type};
 use super::function::{Function, function, tensor_value, wrong};
 use crate::graph::arguments::tensor;
 use crate::graph::builder::Builder;
-use crate::graph::value::{Args, Built, Val, extents};
-use crate::signature::{Parameter, Rule, Words, int, required, ruled, word};
+use crate::graph::value::{Args, Built, Fault, Val, extents};
+use crate::signature::{Parameter, Rule, Words, int, required, ruled, size, word};
 use crate::source::Spanned;
 
 /// The element types of the language: those that are computed with.
@@ -36,10 +36,17 @@ const EQUAL: [Parameter; 2] = [ruled("dims", Rule::Ints, true), word::<DType>("d
 const FULL: [Parameter; 3] =
     [ruled("dims", Rule::Ints, true), required("value"), word::<DType>("dtype", false)];
 
-pub(super) const FUNCTIONS: [Function; 5] = [
+pub(super) const FUNCTIONS: [Function; 6] = [
     function("zeros", &EQUAL, |builder, args| equal(builder, args, 0.0)),
     function("ones", &EQUAL, |builder, args| equal(builder, args, 1.0)),
     function("full", &FULL, full),
+    function("eye", &[size("n")], |builder, args| {
+        let (n, float) = (args.size("n")?.get()?, builder.float());
+        Type::new(float, [n, n]).check_size().map_err(Fault::new)?;
+        let b = &mut builder.ops().b;
+        let rows = b.iota(DType::I32, &[n], 0)?;
+        Ok(Val::Tensor(b.one_hot(rows, n, float)?))
+    }),
     function("stack", &[required("parts"), int("axis").or_int(0)], stack),
     function("cast", &[required("x"), word::<DType>("dtype", true)], cast),
 ];
