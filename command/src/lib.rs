@@ -40,7 +40,8 @@ pub use evaluate::{Evaluated, evaluate};
 pub use files::{InputFile, Prefix, Start, read_inputs, started};
 pub use json::Json;
 pub use launch::{Extent, LEARNING, launch};
-pub use train::{Training, train, updating};
+pub use planned::updating;
+pub use train::{Training, train};
 pub use watch::Bar;
 
 use brolga_runtime::{Error, ErrorKind};

@@ -13,7 +13,6 @@ use crate::answers::fields;
 use crate::compiled::{Compiled, Of, formulas};
 use crate::data_set::{Wanted, check_classes, named_source, open, read};
 use crate::refused;
-use crate::train::updating;
 
 /// A data set of a run.
 pub(crate) struct Set {
@@ -52,6 +51,18 @@ pub(crate) fn sources<M: Compiled>(
         sources.push(named_source(given, named, model, &trainee.entry)?);
     }
     Ok(sources)
+}
+
+/// Checks that an entry point trains; `training` are those that do.
+///
+/// # Errors
+/// It updates nothing.
+pub fn updating(manifest: &Manifest, training: &[&str]) -> Result<()> {
+    if training.contains(&manifest.entry.as_str()) {
+        return Ok(());
+    }
+    let hint = if training.is_empty() { "none".to_owned() } else { training.join(", ") };
+    Err(refused(format!("`{}` updates nothing; entry points that do: {hint}", manifest.entry)))
 }
 
 /// Refuses batches without samples.

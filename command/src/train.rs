@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use brolga_runtime::{
     self as runtime, Batches, CheckpointOptions, ErrorKind, Failures, Fingerprint, LoadReport, LogOptions,
-    Manifest, Outcome, Outline, Result, Shown, SlotKind, Split, State, Threads, checksum, counted, cut,
-    first_of, fitted, holds_nan, set_tables,
+    Outcome, Outline, Result, Shown, SlotKind, Split, State, Threads, checksum, counted, cut, first_of,
+    fitted, holds_nan, set_tables,
 };
 
 use crate::compiled::{Compiled, Of, fit_to};
@@ -347,18 +347,6 @@ fn fingerprint<M: Compiled>(model: &M, outline: &Outline, is_own: bool, sets: &[
         add(&mut all.explains, ("data set".to_owned(), set.source.display().to_string()));
     }
     all
-}
-
-/// Checks that an entry point trains; `training` are those that do.
-///
-/// # Errors
-/// It updates nothing.
-pub fn updating(manifest: &Manifest, training: &[&str]) -> Result<()> {
-    if training.contains(&manifest.entry.as_str()) {
-        return Ok(());
-    }
-    let hint = if training.is_empty() { "none".to_owned() } else { training.join(", ") };
-    Err(refused(format!("`{}` updates nothing; entry points that do: {hint}", manifest.entry)))
 }
 
 /// Prints what came of it.

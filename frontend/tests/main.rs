@@ -11,6 +11,7 @@ mod data;
 mod entries;
 mod functions;
 mod imports;
+mod kept;
 mod language;
 mod limits;
 mod lists;

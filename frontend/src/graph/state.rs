@@ -172,9 +172,9 @@ impl Slots {
         moved
     }
 
-    /// What a slot held before its changes.
-    pub fn earlier(&self, name: &str) -> Vec<Tensor> {
-        self.log.iter().filter(|(changed, _)| changed == name).map(|(_, before)| *before).collect()
+    /// What a slot held before its changes, all of them or those behind so many.
+    pub fn earlier(&self, name: &str, changes: usize) -> Vec<Tensor> {
+        self.log[changes..].iter().filter(|(changed, _)| changed == name).map(|(_, before)| *before).collect()
     }
 
     /// The slot of that name holds another value from here on.

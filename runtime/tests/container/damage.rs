@@ -137,7 +137,8 @@ fn files_that_were_cut_are_refused() {
 #[test]
 fn other_versions_are_told() {
     for (version, why) in [
-        (3, "a newer version"),
+        (u64::from(VERSION) + 1, "a newer version"),
+        (u64::from(VERSION) - 1, "build it again"),
         (1, "build it again"),
         (0, "build it again"),
         (0x0A1A_0A0D, "a newer version"),
@@ -259,7 +260,7 @@ fn bytes_of_manifests_are_not_believed() {
     let slot = name + 5;
     change(slot, &[6], "`state`: number 1: `dtype`: there is no element type 6");
     change(slot + 1, &[0xFF; 8], "`dims`: it ends before all");
-    change(slot + 17, &[6], "there is no kind 6");
+    change(slot + 17, &[7], "there is no kind 7");
     change(slot + 18, &[2], "2 is neither 0 nor 1");
 }
 

@@ -35,7 +35,7 @@ impl Line {
     pub fn new(id: &str, run: &Run, target: String, value: f64) -> Line {
         let seed = match run.kind {
             Kind::Trains { seed, .. } => seed,
-            Kind::Parameters(_) => 0,
+            Kind::Parameters(_) | Kind::Gives { .. } => 0,
         };
         let numerics = NUMERICS_VERSION.to_string();
         Line { id: id.to_owned(), command: run.command(), target, value, seed, hash: hash(run), numerics }
@@ -68,7 +68,7 @@ fn hash(run: &Run) -> String {
 pub fn target(kind: &Kind, known: &[(&str, f64)]) -> Result<String> {
     Ok(match *kind {
         Kind::Parameters(count) => format!("parameters = {count}"),
-        Kind::Trains { metric, bound, .. } => match bound {
+        Kind::Trains { metric, bound, .. } | Kind::Gives { output: metric, bound, .. } => match bound {
             Bound::AtLeast(least) => format!("{metric} >= {least}"),
             Bound::AtMost(most) => format!("{metric} <= {most}"),
             Bound::AtMostAbove(name, margin) => {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use brolga::models::data;
 use brolga::models::rows::{Kind, ROWS, Run, runs};
 use brolga::runtime::{
-    self, Epoch, Executables, Field, Flow, Manifest, Outlook, Plan, Progress, Split, Update,
+    self, Epoch, Executables, Field, Flow, Instance, Manifest, Outlook, Plan, Progress, Split, Update,
 };
 use brolga::{CompileOptions, Error, Model, Result, Settings, Threads};
 use brolga_command::report::{metric, metrics, pairs};
@@ -66,6 +66,10 @@ fn came_to(id: &str, run: &Run, threads: &Threads, options: &CompileOptions) -> 
             let count = model.instance().parameter_count();
             Ok(Line::new(id, run, target(&run.kind, &[])?, count as f64))
         }
+        Kind::Gives { entry, output, .. } => {
+            let value = given(&model, threads, entry, output)?;
+            Ok(Line::new(id, run, target(&run.kind, &[])?, value))
+        }
         Kind::Trains { epochs, seed, metric, .. } => {
             let (value, known) = trained(&model, threads, epochs, seed, metric)?;
             Ok(Line::new(id, run, target(&run.kind, &known)?, value))
@@ -73,11 +77,22 @@ fn came_to(id: &str, run: &Run, threads: &Threads, options: &CompileOptions) -> 
     }
 }
 
+/// What an entry that takes nothing gives under this name: one number.
+fn given(model: &Model, threads: &Threads, entry: &str, output: &str) -> Result<f64> {
+    let executable = model.compile(entry)?;
+    let names: Vec<&str> = executable.manifest().outputs.iter().map(|output| output.name.as_str()).collect();
+    let at = names.iter().position(|name| *name == output);
+    let at = at.ok_or_else(|| Error::unknown("output", output, names))?;
+    let mut state = model.initial_state(0)?;
+    let mut instance = Instance::bind(executable.clone(), &state, threads)?;
+    Ok(instance.run_named(&mut state, &[])?.swap_remove(at).1.item()?)
+}
+
 /// Trains a model on its own data set: a metric of the part held out after the last epoch, and what is known of the data.
 fn trained(
     model: &Model,
     threads: &Threads,
-    epochs: u64,
+    epochs: Option<u64>,
     seed: u64,
     metric: &str,
 ) -> Result<(f64, Vec<(&'static str, f64)>)> {
@@ -90,8 +105,13 @@ fn trained(
     let evaluation = model.evaluation("train.eval", data.len(Split::Validation))?;
     let executables = Executables { train, formulas: model.formulas("train", &[])?, evaluation };
     let options = runtime::Options { seed, checkpoints: None, log: None };
-    let plan = Plan::epochs(executables, epochs);
-    let mut watch = Watch { bar: output::moves().then(Drawn::new), epochs };
+    let mut plan = Plan::epochs(executables, epochs.unwrap_or(0));
+    if epochs.is_none() {
+        let own = model.plan().filter(|own| own.trainees.len() == 1);
+        let own = own.ok_or_else(|| Error::Name(format!("`{}` has no plan for one entry", model.name())))?;
+        plan.phases = own.phases;
+    }
+    let mut watch = Watch { bar: output::moves().then(Drawn::new) };
     let outcome = runtime::train(&plan, &mut state, threads, &mut [&mut *data], &options, &mut watch);
     if let Some(bar) = &watch.bar {
         bar.finish();
@@ -119,13 +139,12 @@ fn fields(manifest: &Manifest) -> Vec<Field> {
 /// A bar on a terminal; else a line for each epoch.
 struct Watch {
     bar: Option<Drawn>,
-    epochs: u64,
 }
 
 impl Progress for Watch {
     fn start(&mut self, outlook: &Outlook<'_>) {
         if let Some(bar) = &mut self.bar {
-            bar.start(outlook.batches);
+            bar.start(outlook.updates);
         }
     }
 
@@ -133,7 +152,7 @@ impl Progress for Watch {
         if let Some(bar) = &mut self.bar {
             let newest = update.names.first().zip(update.metrics.first());
             let message = newest.map(|(name, value)| format!("{name} {}", metric(*value)));
-            bar.step(update.position, &format!("{}/{}", update.epoch, self.epochs), message);
+            bar.step(update.step, update.trainee, message);
         }
         Flow::Continue
     }

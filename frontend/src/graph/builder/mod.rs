@@ -132,6 +132,8 @@ pub(crate) struct Builder<'a> {
     pub uses: &'a [EntryUse],
     /// What is set of this one.
     pub entry_set: &'a [(String, Val)],
+    /// How many changes of state there had been when this pass began.
+    pub pass_began: usize,
     /// Nodes of the model's body whose updates of state were left out, as the entry goes on with a body of its own.
     pub set_aside: HashSet<NodeId>,
     /// The state that has been declared, and what it holds at this point of the graph.
@@ -231,6 +233,7 @@ impl<'a> Builder<'a> {
             groups: Vec::new(),
             uses: &[],
             entry_set: &[],
+            pass_began: 0,
             set_aside: HashSet::new(),
             diagnostics: Diagnostics::default(),
             refused: Diagnostics::default(),

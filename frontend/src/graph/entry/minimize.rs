@@ -112,8 +112,9 @@ impl Builder<'_> {
     fn expect_not_updated(&mut self, trained: &[&Chosen], loss: Tensor, span: Span) -> Option<()> {
         let now: HashSet<Tensor> = trained.iter().map(|parameter| parameter.value).collect();
         let read = self.read_by(loss, &now);
+        let began = self.pass_began;
         let is_updated = |parameter: &&&Chosen| {
-            let earlier = self.slots.earlier(&parameter.name);
+            let earlier = self.slots.earlier(&parameter.name, began);
             earlier.into_iter().any(|value| value != parameter.value && read.contains(&value))
         };
         let Some(updated) = trained.iter().find(is_updated) else { return Some(()) };

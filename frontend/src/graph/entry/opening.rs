@@ -232,6 +232,7 @@ impl Builder<'_> {
     pub(super) fn forward(&mut self, base: &Base, entry: Option<&EntryPoint>, keeps: bool) {
         let body = self.tree.body.clone();
         let (before, changes) = (self.slots.save(), self.slots.changes());
+        self.pass_began = changes;
         let own = entry.and_then(|entry| entry.body.as_ref());
         let known: HashSet<NodeId> = own.map_or_else(HashSet::new, |_| self.graph.graph.nodes().collect());
         // Each pass draws the same random numbers.

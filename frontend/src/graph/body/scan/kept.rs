@@ -97,7 +97,7 @@ impl Builder<'_> {
         self.state(&flag, Type::scalar(DType::Bool), SlotKind::Kept, zero)?;
         // Another pass of the same run begins where the first one has.
         let at_start = |builder: &Self, name: &str| {
-            let first = builder.slots.earlier(name).first().copied();
+            let first = builder.slots.earlier(name, 0).first().copied();
             first.or_else(|| builder.slots.get(name).map(|(_, value)| value))
         };
         let (Some(old), Some(has_begun)) = (at_start(self, state), at_start(self, &flag)) else {
