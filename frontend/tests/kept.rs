@@ -74,14 +74,12 @@ fn rows_go_on_where_they_ended_or_begin_anew() {
         let runs = [[true, true, true], [true, false, true], [false, false, true]];
         for (run_number, goes_on) in runs.into_iter().enumerate() {
             let found = run(graph, &values(graph, &x, goes_on, &state));
-            for row in 0..3 {
-                for feature in 0..2 {
-                    let goes_on = run_number > 0 && (all || goes_on[row]);
-                    let from = if goes_on { expected[row][feature] } else { 1.0 };
-                    expected[row][feature] = end(from, &steps(row, feature));
-                    let h = numbers(&found["h"])[row * 2 + feature];
-                    assert!((h - expected[row][feature]).abs() < 1e-5, "{kept} {run_number} {row}");
-                }
+            let h = numbers(&found["h"]);
+            for (at, expected) in expected.iter_mut().flatten().enumerate() {
+                let (row, feature) = (at / 2, at % 2);
+                let goes_on = run_number > 0 && (all || goes_on[row]);
+                *expected = end(if goes_on { *expected } else { 1.0 }, &steps(row, feature));
+                assert!((h[at] - *expected).abs() < 1e-5, "{kept} {run_number} {row}");
             }
             state = found;
         }
