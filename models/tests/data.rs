@@ -31,6 +31,7 @@ const RAW: Options = Options {
     unlabelled: false,
     columns: Vec::new(),
     others: Vec::new(),
+    tables: Vec::new(),
 };
 
 fn request(split: Split, indices: &[usize]) -> Request<'_> {
