@@ -169,9 +169,10 @@ fn way<M: Compiled>(
     if let Some(reason) = in_one_call(manifest) {
         let Ok(whole) = model.executable(entry, Some(samples)) else {
             let samples = counted(samples as u64, "sample");
+            let fitting = manifest.batch().map_or(String::new(), |batch| format!("give {batch}, or "));
             let message = format!(
                 "{reason}, so {samples} cannot be run in several calls, and `{entry}` of `{}` was not compiled for as many: \
-                 give whole batches, or build it with --dim batch=N for N samples",
+                 {fitting}build it with --dim batch=N for N samples",
                 model.name()
             );
             return Err(refused(message).into());

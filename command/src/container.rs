@@ -78,7 +78,7 @@ impl Ready {
         let batches: Vec<String> =
             self.places(entry).filter_map(|at| self.batch(at)).map(|batch| batch.to_string()).collect();
         refused(format!(
-            "`{entry}` of `{}` was compiled for {BATCH}es of {}, and not for {wanted}: give whole batches, or build it for single samples, too",
+            "`{entry}` of `{}` was compiled for {BATCH}es of {}, and not for {wanted}: give whole batches of these, or build it for single samples, too",
             self.name(),
             batches.join(" and ")
         ))

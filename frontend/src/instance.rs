@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use brolga_ir::graph::Graph;
+use brolga_ir::ops::Role;
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::expr::{Expr, ExprKind};
@@ -238,6 +239,16 @@ impl Instance {
     /// What a user should know of an entry point, though it is no mistake: why its evaluation has no loss.
     pub fn notes(&self, entry: &str) -> impl Iterator<Item = &str> {
         self.notes.iter().filter(move |(of, _)| of == entry).map(|(_, note)| note.as_str())
+    }
+
+    /// The inputs that no entry point reads.
+    pub fn unused_inputs(&self) -> Vec<&str> {
+        let reads = |graph: &Graph, input: &str| {
+            let parameters = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
+            parameters.into_iter().any(|parameter| parameter.role == Role::Data && parameter.name == input)
+        };
+        let inputs = self.samples.iter().map(|(name, _)| name.as_str());
+        inputs.filter(|input| !self.graphs.iter().any(|(_, graph)| reads(graph, input))).collect()
     }
 
     /// Why an entry point cannot be run for these sizes, though others can. With a batch of 1, training a batch normalisation

@@ -64,6 +64,12 @@ fn syntax() {
         ("number out of range", body("Linear(features: 99999999999999999999)")),
         ("not a number", body("Linear(features: 12ab)")),
         ("stray symbol", body("$")),
+        ("an expression without quotes", body("Linear(features: 2 * n)")),
+        ("a name without quotes", body("Linear(features: n), As(x), Linear(features: max(n, 2))")),
+        ("Python's truth values", body("Linear(features: 3, bias: True)")),
+        ("Python's comment", body("Relu, # as in the paper\n        Tanh")),
+        ("lost closing quote", body("Linear(name: \"fc, features: 3),\n        As(\"y\"), Tanh")),
+        ("lost closing quote at the end", body("As(\"y), Tanh")),
     ];
     insta::assert_snapshot!(table(&cases));
 }
@@ -251,6 +257,15 @@ fn shapes() {
         ("index outside of an axis", body("Expr(\"it[:, 3]\")")),
         ("padding list", body("Pad([1, 1])")),
         ("shared layer of another shape", body("Linear(name: \"fc\", features: 4), Reuse(\"fc\")")),
+        (
+            "labels that are floats",
+            train("loss: \"cross_entropy(logits, label)\", optimizer: Sgd(lr: 1)").replace("i32", "f32"),
+        ),
+        ("a label of -1", train("loss: \"cross_entropy(logits, [-1] * batch)\", optimizer: Sgd(lr: 1)")),
+        (
+            "labels that are floats, and no probabilities",
+            train("loss: \"nll(logits, label)\", optimizer: Sgd(lr: 1)").replace("i32", "f32"),
+        ),
         (
             "labels of another shape",
             train("loss: \"cross_entropy(reshape(logits, [batch, 2, 2]), label)\", optimizer: Sgd(lr: 1)"),

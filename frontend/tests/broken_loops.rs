@@ -94,6 +94,22 @@ fn kept_carries() {
     insta::assert_snapshot!(table(&cases));
 }
 
+/// The rows of a start that does not fit are those of the batch; what a loop that failed would name is not missed.
+#[test]
+fn carries_of_a_batch() {
+    let batch = |text: String| text.replace("f32[4, 5, 3]", "f32[batch, 5, 3]");
+    let cases = [
+        ("another type", batch(scan("", "Carry(\"h\", 0.0), Let(\"h\", \"prev.h + it\")", ""))),
+        (
+            "a layer that fails",
+            body("Lstm(name: \"l\", features: 4, lengths: \"x\"), Let(\"h\", \"l.last.h\"), Linear(3)"),
+        ),
+        ("a name that is seen nowhere", scan("times: 3, index: \"it\",", "Tanh", "")),
+        ("a value under such a name", body("Let(\"pi\", 3), Tanh")),
+    ];
+    insta::assert_snapshot!(table(&cases));
+}
+
 #[test]
 fn what_they_go_over() {
     let cases = [

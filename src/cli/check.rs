@@ -64,6 +64,7 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
     for name in &names {
         instance.notes(name).for_each(|note| errln!("note: `{name}`: {note}"));
     }
+    instance.unused_inputs().iter().for_each(|name| errln!("note: no entry reads the input `{name}`"));
     let entries = names.iter().filter(|name| **name != "init").map(|name| entry(&model, name, args.memory));
     let entries = entries.collect::<Result<Vec<_>>>()?;
     let described = Described { model: &model, work: forward_work(&model), entries };

@@ -25,6 +25,7 @@ mod tune;
 use std::process::ExitCode;
 
 use brolga_command::output;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
 
 use command::{Arguments, Command};
@@ -40,10 +41,34 @@ pub fn main() -> ExitCode {
             if !message.use_stderr() {
                 output::attempt(|| printed);
             }
+            if let Some(instead) = instead(&message) {
+                errln!("\n{instead}");
+            }
             ExitCode::from(u8::try_from(message.exit_code()).unwrap_or(2))
         }
     };
     output::finish(code)
+}
+
+/// What to write instead of an argument that there is not, where that is known: what others call settings of training, and data
+/// without their option.
+fn instead(message: &clap::Error) -> Option<String> {
+    let found = match (message.kind(), message.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(found))) => found.as_str(),
+        _ => return None,
+    };
+    let command = std::env::args().nth(1);
+    match (found, command.as_deref()) {
+        ("--lr" | "--learning-rate", _) => Some(
+            "The learning rate stands in the model, at its optimizer. Make it a parameter there, `parameters: { \"lr\": 0.1 }` \
+             and `Sgd(lr: \"lr\")`; then `--set lr=0.01` changes it."
+                .to_owned(),
+        ),
+        (data, Some("train" | "evaluate")) if !data.starts_with('-') => {
+            Some(format!("Data are given by `--data {data}`."))
+        }
+        _ => None,
+    }
 }
 
 /// The arguments, and the files that they name.

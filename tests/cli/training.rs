@@ -329,3 +329,27 @@ fn a_loss_that_a_set_does_not_have_is_told() {
     let errors = super::bad(at, "evaluate alone.ron --weights alone.safetensors");
     assert!(errors.contains(&format!("has no evaluation `train.eval`: {told}")), "{errors}");
 }
+
+/// Settings of training that other tools have, data without their option, and inputs that nothing reads.
+#[test]
+fn ways_out_are_told() {
+    let folder = folder();
+    let at = folder.path();
+    for (arguments, expected) in [
+        ("train lenet5 --lr 0.1", "`--set lr=0.01` changes it"),
+        ("train lenet5 --learning-rate=0.1", "`--set lr=0.01` changes it"),
+        ("train lenet5 digits.npz", "Data are given by `--data digits.npz`"),
+    ] {
+        let told = run(at, arguments);
+        let told = String::from_utf8_lossy(&told.stderr).into_owned();
+        assert!(told.contains(expected), "{arguments}: {told}");
+    }
+    let model = "Model(
+        inputs: { \"x\": \"f32[batch, 2]\", \"spare\": \"f32[batch]\" },
+        body: [Linear(2)], entries: { \"infer\": Infer(outputs: { \"y\": \"it\" }) },
+    )";
+    std::fs::write(at.join("m.ron"), model).unwrap();
+    let told = run(at, "check m.ron");
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(told.contains("note: no entry reads the input `spare`") && !told.contains("`x`"), "{told}");
+}

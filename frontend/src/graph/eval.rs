@@ -98,6 +98,11 @@ impl Builder<'_> {
             self.report(diagnostic);
             return Val::Unknown;
         }
+        // What a layer that failed would have named is not missed.
+        let mut around = name.match_indices('.').map(|(at, _)| &name[..at]);
+        if around.any(|layer| matches!(self.lookup(layer), Some(Val::Unknown))) {
+            return Val::Unknown;
+        }
         let mut diagnostic = Diagnostic::new(&self.source, span, format!("there is no value `{name}` here"));
         diagnostic = match functions::find(name) {
             Some(_) => diagnostic.help(format!("`{name}` is a function: call it with `{name}(...)`")),

@@ -19,6 +19,9 @@ use crate::source::{Source, Span, Spanned, Text};
 /// Gives the name and the text of an imported model: what the import says, and the name of the file that imports it.
 pub type Resolver<'a> = &'a dyn Fn(&str, &str) -> Result<(String, String), String>;
 
+/// Names that expressions understand wherever they stand; another value under one would not be seen.
+const MEANT: [&str; 5] = ["it", "training", "pi", "inf", "nan"];
+
 /// What reading a file needs besides its text.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
@@ -89,7 +92,23 @@ impl<'a> Decoder<'a> {
     /// Reports that `value` is not what was expected.
     pub fn mismatch(&mut self, value: &Value, expected: &str) {
         let message = format!("expected {expected}, found {}", value.describe());
-        self.report(Diagnostic::new(&self.source, value.span, message));
+        let diagnostic = Diagnostic::new(&self.source, value.span, message);
+        let written = &self.source.text[value.span.start..value.span.end];
+        let quoted = ["expression", "quotes", "name"].iter().any(|word| expected.contains(word));
+        let diagnostic = match &value.kind {
+            ValueKind::Struct(Some(name), fields)
+                if fields.is_empty() && ["True", "False"].contains(&&*name.value) =>
+            {
+                diagnostic.help(format!("truth values are written small: `{}`", name.value.to_lowercase()))
+            }
+            ValueKind::Struct(Some(_), _)
+                if quoted && written.len() <= 60 && !written.contains(['"', '\n']) =>
+            {
+                diagnostic.help(format!("write it in quotes: \"{written}\""))
+            }
+            _ => diagnostic,
+        };
+        self.report(diagnostic);
     }
 
     // Expressions and names with expressions in them.
@@ -199,6 +218,11 @@ impl<'a> Decoder<'a> {
                 Diagnostic::new(&self.source, name.span, format!("{:?} is not a name", name.value))
                     .help("a name has letters, digits and `_`, and does not begin with a digit"),
             );
+        }
+        if MEANT.contains(&name.value.as_str()) {
+            let message = format!("`{}` has a meaning of its own", name.value);
+            self.report(Diagnostic::new(&self.source, name.span, message).help("choose another name"));
+            return false;
         }
         good
     }

@@ -73,7 +73,7 @@ const DEEPEST: usize = 64;
 
 /// Reads one value, which must be the whole text.
 pub(crate) fn parse(source: &Arc<Source>) -> Result<Value, Diagnostic> {
-    let mut parser = Parser { source, text: &source.text, at: 0, depth: 0 };
+    let mut parser = Parser { source, text: &source.text, at: 0, depth: 0, last_string: None };
     if parser.text.starts_with('\u{feff}') {
         parser.at = '\u{feff}'.len_utf8();
     }
@@ -96,6 +96,8 @@ struct Parser<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
+    /// The string that was read last.
+    last_string: Option<Span>,
 }
 
 impl<'a> Parser<'a> {
@@ -126,7 +128,31 @@ impl<'a> Parser<'a> {
             Some(first) => first.len_utf8(),
             None => 0,
         };
-        Diagnostic::new(self.source, Span::new(self.at, self.at + length), message).label(label)
+        let diagnostic =
+            Diagnostic::new(self.source, Span::new(self.at, self.at + length), message).label(label);
+        self.with_way_out(diagnostic)
+    }
+
+    /// What is often meant where the notation cannot go on.
+    fn with_way_out(&self, diagnostic: Diagnostic) -> Diagnostic {
+        let rest = self.rest();
+        let operators = ["**", "//", "*", "/", "+", "-", "%", "@", "<", ">", "==", "if ", "and ", "or "];
+        match (self.last_string, self.peek()) {
+            // `"x: "f32[1]"`: the quote that should begin a string has ended one.
+            (Some(string), Some(next)) if string.end == self.at && (is_name(next) || next == '"') => {
+                diagnostic
+                    .context(string, "this string ends right before it")
+                    .help("is the closing quote of an earlier string missing?")
+            }
+            (Some(string), _) if self.text[string.start..string.end].contains('\n') => diagnostic
+                .context(Span::new(string.start, string.start + 1), "a string of several lines begins here")
+                .help("is its closing quote missing?"),
+            (_, Some('#')) => diagnostic.help("a comment begins with `//`"),
+            (_, Some(_)) if operators.iter().any(|operator| rest.starts_with(operator)) => {
+                diagnostic.help("an expression stands in quotes: \"2 * n\"")
+            }
+            _ => diagnostic,
+        }
     }
 
     /// Skips white space and comments.
@@ -328,17 +354,25 @@ impl<'a> Parser<'a> {
         loop {
             let start = self.at;
             let Some(c) = self.peek() else {
-                return Err(Diagnostic::new(
-                    self.source,
-                    Span::new(open, open + 1),
-                    "this string is never closed",
-                )
-                .label("expected `\"` before the end of the file"));
+                let never =
+                    Diagnostic::new(self.source, Span::new(open, open + 1), "this string is never closed");
+                let never = never.label("expected `\"` before the end of the file");
+                let long = |string: &Span| self.text[string.start..string.end].contains('\n');
+                return Err(match self.last_string.filter(long) {
+                    None => never,
+                    Some(string) => never
+                        .context(
+                            Span::new(string.start, string.start + 1),
+                            "a string of several lines begins here",
+                        )
+                        .help("is its closing quote missing?"),
+                });
             };
             self.at += c.len_utf8();
             let c = match c {
                 '"' => {
                     text.offsets.push(start);
+                    self.last_string = Some(self.span(open));
                     return Ok(text);
                 }
                 '\\' => self.escape(start)?,

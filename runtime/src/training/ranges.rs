@@ -23,6 +23,9 @@ pub(crate) fn check(data: &mut dyn Batches, split: Split, seed: u64, manifest: &
         let shifted = IndexRange { low: low.saturating_add(1), high: high.saturating_add(1) };
         let hint = match low == 0 && look(shifted)?.is_none() {
             true => "; classes count from 0, as all indices do: are these counted from 1?",
+            false if low == 0 && found.value == -1 => {
+                "; labels of -1 that do not count are left out by `ignore_index=-1` in the loss"
+            }
             false => "",
         };
         let within = match found.within {

@@ -46,14 +46,13 @@ pub(super) fn class_axis(builder: &mut Builder, scores: Tensor, label: Tensor, a
             return Ok(axis);
         }
         let message = format!("scores {x} without axis {axis} and labels {y} do not match");
-        return Err(
-            wrong(args, "label", message).note("labels are integers, one for each place of the scores")
-        );
+        return Err(counted(wrong(args, "label", message), y.dtype)
+            .note("labels are integers, one for each place of the scores"));
     }
     let axes = if y.dtype.is_int() { fitting(&x.dims, &y.dims) } else { Vec::new() };
     if axes.is_empty() {
         let message = format!("scores {x} and labels {y} do not match");
-        return Err(wrong(args, "label", message).note(
+        return Err(counted(wrong(args, "label", message), y.dtype).note(
             "labels are integers, of the scores' shape without the axis of classes; the first axis holds samples",
         ));
     }
@@ -64,6 +63,16 @@ pub(super) fn class_axis(builder: &mut Builder, scores: Tensor, label: Tensor, a
             let message = format!("labels {y} fit scores {x} with classes along axis {}", list.join(" or "));
             Err(wrong(args, "label", message).help(format!("say which one: `axis={}`", axes[0])))
         }
+    }
+}
+
+/// A mistake of labels; floats may be classes that were read as such.
+fn counted(fault: Fault, labels: DType) -> Fault {
+    match labels.is_float() {
+        true => fault.help(
+            "classes are declared as whole numbers, `\"label\": \"i32[batch]\"`, or made them: `int(label)`",
+        ),
+        false => fault,
     }
 }
 
@@ -170,7 +179,15 @@ impl Labels {
             class = ops.select(counts, label, zero)?;
             kept = Some(counts);
         } else {
-            check_classes(&mut ops, label, classes).map_err(|message| wrong(args, "label", message))?;
+            check_classes(&mut ops, label, classes).map_err(|message| {
+                let fault = wrong(args, "label", message);
+                match ops.known_range(label) {
+                    Some((-1, _)) => {
+                        fault.help("where -1 marks what does not count, say so: `ignore_index=-1`")
+                    }
+                    _ => fault,
+                }
+            })?;
         }
         let share = match (weights, kept) {
             (Some(weights), None) => Some(ops.take(weights, class, 0)?),

@@ -248,7 +248,13 @@ fn soft_cross_entropy(
             ops.ty(logits),
             ops.ty(target)
         );
-        return Err(wrong(args, "label", message));
+        let fault = wrong(args, "label", message);
+        return Err(match ops.rank(target) < ops.rank(logits) {
+            true => fault.note("labels that are floats are probabilities of all classes").help(
+                "classes are declared as whole numbers, `\"label\": \"i32[batch]\"`, or made them: `int(label)`",
+            ),
+            false => fault,
+        });
     }
     let axis = probability_axis(builder, logits, args)?;
     let mut ops = builder.ops();

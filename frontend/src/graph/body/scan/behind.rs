@@ -9,6 +9,7 @@ use super::walk::Walk;
 use crate::diagnostics::Diagnostic;
 use crate::graph::builder::{Builder, LayerRow};
 use crate::graph::loops::{Behind, Ended, NamedCarry, Next};
+use crate::graph::settings::BATCH;
 use crate::graph::value::{Built, Fault, Tensor, Val};
 use crate::source::{Span, Spanned};
 
@@ -108,14 +109,30 @@ impl Builder<'_> {
         };
         let found = self.ops().ty(next);
         if found != ty {
+            let help = self.fitting_start(&found, &ty);
             let message = format!("the carry `{name}` is {found} behind a step, and {ty} at its start");
             let diagnostic = Diagnostic::new(&place.0, place.1, message)
                 .elsewhere(&carry.place.0, carry.place.1, &format!("its start is {ty}"))
-                .help(way_out(&found, &ty));
+                .help(help);
             self.report(diagnostic);
             return None;
         }
         Some(next)
+    }
+
+    /// How a carry begins that is of another type behind a step. The rows of a batch are called that.
+    fn fitting_start(&mut self, found: &Type, start: &Type) -> String {
+        if found.dims == start.dims {
+            return format!("begin with {}, or convert what is named", found.dtype);
+        }
+        let batch = self.lookup(BATCH).and_then(|batch| batch.as_int());
+        let extent = |(axis, extent): (usize, &usize)| match axis == 0 && batch == i64::try_from(*extent).ok()
+        {
+            true => BATCH.to_owned(),
+            false => extent.to_string(),
+        };
+        let dims: Vec<String> = found.dims.iter().enumerate().map(extent).collect();
+        format!("a start of its shape is `zeros([{}])`", dims.join(", "))
     }
 
     /// Reports carries that do not have the rows that end; nothing if there is one.
@@ -378,13 +395,4 @@ impl Builder<'_> {
         let axes: Vec<usize> = (0..=rank).filter(|&axis| axis != at).collect();
         Ok(ops.b.broadcast(value, &dims, &axes)?)
     }
-}
-
-/// How the value of a carry is brought to the type of its start.
-fn way_out(found: &Type, start: &Type) -> String {
-    if found.dims == start.dims {
-        return format!("begin with {}, or convert what is named", found.dtype);
-    }
-    let dims: Vec<String> = found.dims.iter().map(usize::to_string).collect();
-    format!("a start of its shape is `zeros([{}])`", dims.join(", "))
 }
