@@ -117,7 +117,7 @@ fn the_language_is_described() {
     let blocks = description.split("```ron\n").skip(1).filter_map(|rest| rest.split("```").next());
     // Others are pieces of models.
     let blocks: Vec<&str> = blocks.filter(|block| block.contains("Model(\n")).collect();
-    assert_eq!(blocks.len(), 10);
+    assert_eq!(blocks.len(), 11);
     for block in blocks {
         Model::parse("LANGUAGE.md", block, &no_imports)
             .and_then(|model| model.instantiate(&Settings::default()))
