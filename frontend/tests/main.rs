@@ -5,6 +5,7 @@ mod common;
 mod arguments;
 mod broken;
 mod broken_loops;
+mod broken_state;
 mod chance;
 mod classes;
 mod data;

@@ -88,7 +88,9 @@ impl Builder<'_> {
             if self.is_of_ended_step(&value) {
                 let fault = Fault::new(format!("`{name}` is a value of one step of a loop, which has ended"));
                 return self.fail(
-                    fault.note("a step that reads such values cannot be reused outside of the loop"),
+                    fault
+                        .note("a step that reads such values cannot be reused outside of the loop")
+                        .help("where it is an argument of the step, `set` of `Reuse` gives it another value"),
                     span,
                 );
             }
