@@ -263,3 +263,52 @@ fn r2_is_stable() {
     let found = mistakes(&trained("1 - r2(x, t)"));
     assert!(found.contains("`r2` belongs into metrics"), "{found}");
 }
+
+/// Every kind of entry has metrics of the whole set, means and formulas of totals, with a body of its own and without.
+#[test]
+fn all_kinds_of_entries_have_metrics() {
+    let metrics =
+        "metrics: { \"ratio\": \"total(sum(z * t)) / total(sum(t ** 2))\", \"mae\": \"mean(abs(z - t))\",
+        \"count\": \"sqrt(total(batch) + total(label == 1))\" }";
+    let own = "body: [Let(\"z\", \"x + 0\")]";
+    let step = "loss: \"mean(z)\", optimizer: Sgd(lr: 0.1)";
+    let all = values(0..SAMPLES);
+    let (x, t) = (numbers(&all["p"]), numbers(&all["t"]));
+    let sum = |of: &dyn Fn(f64, f64) -> f64| x.iter().zip(&t).map(|(x, t)| of(*x, *t)).sum::<f64>();
+    let expected = [
+        ("ratio", sum(&|x, t| x * t) / sum(&|_, t| t * t)),
+        ("mae", sum(&|x, t| (x - t).abs()) / x.len() as f64),
+        ("count", ((SAMPLES + 2) as f64).sqrt()),
+    ];
+    for (entry, trains) in [
+        (format!("Train({own}, {step}, {metrics})"), true),
+        (format!("Entry({own}, steps: [Minimize({step})], {metrics})"), true),
+        (format!("Entry({own}, mode: \"infer\", steps: [Update({{ \"w\": \"it + 1\" }})], {metrics})"), true),
+        (format!("Infer({own}, {metrics})"), false),
+        (format!("Infer({own}, outputs: {{ \"y\": \"z\" }}, {metrics})"), false),
+    ] {
+        for entry in [
+            entry.clone(),
+            entry
+                .replace(&format!("{own}, "), "")
+                .replace("z *", "x *")
+                .replace("z -", "x -")
+                .replace("(z)", "(x)")
+                .replace("\"z\"", "\"x\""),
+        ] {
+            let text = model(&entry);
+            for batch in [4, 1] {
+                let instances = [batch, 1].map(|batch| instance(&text, batch));
+                for (metric, expected) in expected {
+                    let found = of_set(&instances, [batch, SAMPLES], &values, metric);
+                    assert!(
+                        found.is_some_and(|found| close(found, expected)),
+                        "{metric} of {entry}: {found:?}"
+                    );
+                }
+                // In training they are those of an epoch.
+                assert_eq!(instances[0].graph("train.metrics").is_some(), trains, "{entry}");
+            }
+        }
+    }
+}
