@@ -138,10 +138,24 @@ fn small_models_with_avx512() {
         ("vgg-mini", "train", 1),
         ("alexnet-tv-mini", "train", 1),
         ("bert-encoder-mini", "infer", 1),
-        ("char-gru-mini", "train", 2),
-        ("char-gru-mini", "write", 2),
-        ("ptb-lstm-mini", "train", 2),
     ] {
         check_on(On::Avx512, model, entry, batch);
+    }
+}
+
+/// Kernels of loops, of rows that end, and of trees.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn recurrent_models_with_avx512() {
+    for (model, entry) in [
+        ("char-gru-mini", "train"),
+        ("char-gru-mini", "write"),
+        ("ptb-lstm-mini", "train"),
+        ("birnn", "train"),
+        ("gru", "infer"),
+        ("lstm-peephole", "train"),
+        ("recursive-nn", "train"),
+    ] {
+        check_on(On::Avx512, model, entry, 2);
     }
 }

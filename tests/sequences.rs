@@ -1,5 +1,5 @@
 //! Every recurrent model that comes along, in all its variants: every entry gives the same bits on 1, 2 and 5 threads, with
-//! 128-bit vectors, AVX2, and what this processor has (`kernels::small_models_with_avx512` holds AVX-512 where it is not there).
+//! 128-bit vectors, AVX2, and what this processor has (`kernels::recurrent_models_with_avx512` holds AVX-512 where it is not there).
 
 use std::sync::Arc;
 
