@@ -1,6 +1,13 @@
 //! Carries that are kept from call to call: streams, truncated back-propagation, and what is kept apart. Takes about a second.
 
-use brolga::runtime::{Instance, SlotKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use brolga::models::data;
+use brolga::runtime::{
+    self, CheckpointOptions, ErrorKind, Executables, Field, Flow, Instance, Outcome, Plan, Progress,
+    SlotKind, Split, Update,
+};
 use brolga::{Model, Settings, State, Tensor, Threads};
 
 use crate::common::generate::uniform;
@@ -56,7 +63,7 @@ fn piece(of: &Tensor, from: usize, length: usize) -> Tensor {
 
 /// Which rows go on.
 fn flags(rows: [bool; ROWS]) -> Tensor {
-    let mut flags = Tensor::zeros(brolga::runtime::DType::Bool, &[ROWS]).unwrap();
+    let mut flags = Tensor::zeros(runtime::DType::Bool, &[ROWS]).unwrap();
     flags.bytes_mut().copy_from_slice(&rows.map(u8::from));
     flags
 }
@@ -193,4 +200,93 @@ fn entries_keep_their_own() {
     assert_eq!(["infer", "train", "train.eval"].map(|entry| ended(&state, entry)), [false, false, true]);
     call(&model, "infer", &mut state, &[("x", &x)]);
     assert_eq!(["infer", "train", "train.eval"].map(|entry| ended(&state, entry)), [true, false, true]);
+}
+
+/// Stops, or dies, after a given step.
+struct Interrupt {
+    at: u64,
+    dies: bool,
+}
+
+impl Progress for Interrupt {
+    fn update(&mut self, update: &Update<'_>) -> Flow {
+        match update.step == self.at {
+            true if self.dies => std::panic::resume_unwind(Box::new(())),
+            true => Flow::Stop,
+            false => Flow::Continue,
+        }
+    }
+}
+
+/// Truncated back-propagation on a sequence of which each row has eight pieces: two epochs.
+fn follows(
+    state: &mut State,
+    batch: usize,
+    folder: Option<&Path>,
+    progress: &mut dyn Progress,
+) -> runtime::Result<Outcome> {
+    let model = tbptt(batch);
+    let train = model.compile("train").unwrap();
+    let field = |input: &runtime::Input| Field {
+        name: input.name.clone(),
+        dtype: input.dtype,
+        dims: input.dims_of_one(),
+    };
+    let fields: Vec<Field> = train.manifest().inputs.iter().map(field).collect();
+    let set = Path::new("mk2(continuous: true, count: 32)");
+    let mut data = data::open(set, &fields, &model.data_options(0))?;
+    let samples = data.len(Split::Validation);
+    let evaluation = model.evaluation("train.eval", samples).unwrap();
+    let executables = Executables { train, formulas: model.formulas("train", &[]).unwrap(), evaluation };
+    let checkpoints = folder.map(|folder| CheckpointOptions {
+        every_steps: Some(3),
+        resume: true,
+        ..CheckpointOptions::new(folder)
+    });
+    let options = runtime::Options { seed: 3, checkpoints, log: None };
+    let plan = Plan::epochs(executables, 2);
+    runtime::train(&plan, state, &Threads::serial(), &mut [&mut *data], &options, progress)
+}
+
+fn tbptt(batch: usize) -> Model {
+    let settings = Settings::default().with("hidden", "6").with("length", "4").dim("batch", batch);
+    Model::load("tbptt", &settings).unwrap()
+}
+
+fn all(state: &State) -> Vec<(&str, &[u8])> {
+    state.slots().iter().map(|slot| (slot.name(), slot.tensor().bytes())).collect()
+}
+
+#[test]
+fn interrupted_in_a_sequence_it_goes_on_to_the_same_bits() {
+    let fresh = || tbptt(4).initial_state(3).unwrap();
+    let mut expected = fresh();
+    let outcome = follows(&mut expected, 4, None, &mut ()).unwrap();
+    assert_eq!(outcome.steps, 16);
+    assert!(expected.get("kept.train.rnn.h").unwrap().as_slice::<f32>().unwrap().iter().all(|h| *h != 0.0));
+    // In the first row of pieces and in the second one, at their border, and beside it.
+    for at in [1, 5, 7, 8, 9, 14] {
+        for dies in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut state = fresh();
+            let mut interrupt = Interrupt { at, dies };
+            let first = catch_unwind(AssertUnwindSafe(|| {
+                follows(&mut state, 4, Some(folder.path()), &mut interrupt).unwrap()
+            }));
+            assert!(first.map_or(true, |first| first.stopped), "after step {at}");
+            let mut state = fresh();
+            let found = follows(&mut state, 4, Some(folder.path()), &mut ()).unwrap();
+            assert!(all(&state) == all(&expected), "after step {at}");
+            assert_eq!(found.validation, outcome.validation, "after step {at}");
+        }
+    }
+}
+
+/// Single samples have no place in a sequence that the batch goes through: what is left over is told, with a way out.
+#[test]
+fn what_a_batch_leaves_over_of_a_sequence_is_told() {
+    let mut state = tbptt(6).initial_state(3).unwrap();
+    let error = follows(&mut state, 6, None, &mut ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert!(error.to_string().contains("a batch of which 640 is a multiple leaves none"), "{error}");
 }

@@ -317,7 +317,8 @@ fn data_that_cannot_feed_the_entry_is_refused() {
     assert_eq!(
         go(&without, &mut Toy::new(TRAIN, 10)),
         "10 samples in batches of 4 leave 2, so `train.eval` is needed for single samples, too, but none was given; a \
-         model gives one if its inputs have the size `batch`, and its state has not"
+         model gives one if its inputs have the size `batch`, and its state has not; a batch of which 10 is a multiple \
+         leaves none"
     );
 
     let mut wrong = Toy::new(TRAIN, VALIDATION);

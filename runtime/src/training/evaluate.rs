@@ -121,7 +121,8 @@ impl Evaluator {
             let found = single.map_or("none".to_owned(), |feed| format!("one for {}", feed.batch()));
             let message = format!(
                 "{samples} samples in batches of {} leave {remaining}, so `{}` is needed for single samples, too, but \
-                 {found} was given; a model gives one if its inputs have the size `batch`, and its state has not",
+                 {found} was given; a model gives one if its inputs have the size `batch`, and its state has not; a batch \
+                 of which {samples} is a multiple leaves none",
                 full.batch(),
                 manifest.entry,
             );
