@@ -4,6 +4,7 @@
 //! has times).
 
 mod sizes;
+mod steps;
 
 use brolga::frontend::language;
 use brolga::{CompileOptions, Compiler, Model, Settings};

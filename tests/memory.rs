@@ -137,3 +137,57 @@ fn a_limit_that_cannot_be_met_says_what_can() {
     // Drawing weights is not limited.
     model.initial_state(0).unwrap();
 }
+
+/// A recurrent cell with dropout, trained on what the last step leaves.
+fn long(steps: usize, memory_limit: Option<usize>) -> Model {
+    let text = format!(
+        "Model(inputs: {{ \"x\": \"f32[16, {steps}, 6]\", \"y\": \"f32[16, 8]\" }}, body: [
+           Scan(name: \"rnn\", body: [
+             Carry(\"h\", \"zeros([16, 8])\"),
+             Add([[Linear(name: \"ih\", features: 8)], [Expr(\"prev.h\"), Linear(name: \"hh\", features: 8)]]),
+             Tanh, Dropout(p: 0.25), As(\"h\"),
+           ]), Ref(\"rnn.last.h\")],
+         entries: {{ \"train\": Train(loss: \"mse(it, y)\", optimizer: Sgd(lr: 0.1)) }})"
+    );
+    let mut options = CompileOptions::default();
+    options.passes.memory_limit = memory_limit;
+    Model::from_text("long.ron", &text, &Settings::default()).unwrap().with_options(options)
+}
+
+/// The arena of a step of training, what it gives, and the state behind it.
+fn one_step(steps: usize, memory_limit: Option<usize>) -> Result<(usize, Vec<Tensor>, State), String> {
+    let model = long(steps, memory_limit);
+    let executable = model.compile("train").map_err(|error| error.to_string())?;
+    let mut state = model.initial_state(1).unwrap();
+    let manifest = executable.manifest();
+    let inputs: Vec<Tensor> = manifest.inputs.iter().map(batch).collect();
+    let outputs = manifest.outputs.iter().map(|output| Tensor::zeros(output.dtype, &output.dims).unwrap());
+    let mut outputs: Vec<Tensor> = outputs.collect();
+    let arena = manifest.arena_bytes;
+    let mut instance = Instance::bind(executable, &state, &Threads::new(2).unwrap()).unwrap();
+    instance.run_tensors(&mut state, &inputs, &mut outputs).unwrap();
+    Ok((arena, outputs, state))
+}
+
+/// The memory of a long loop grows with its length, or like the square root of it under a limit, which the same bits meet: those of
+/// draws, too. What is too little says how much is enough.
+#[test]
+fn long_loops_run_their_segments_again_under_a_limit() {
+    let mut arenas = Vec::new();
+    for steps in [1024, 4096, 1031] {
+        let (arena, outputs, state) = one_step(steps, None).unwrap();
+        let error = one_step(steps, Some(1000)).expect_err("an error");
+        let least = error.split("the smallest that recomputation reaches is ").nth(1).expect("a number");
+        let least: usize = least.split(' ').next().unwrap().parse().expect("a number");
+        let (small, same_outputs, same_state) = one_step(steps, Some(least)).unwrap();
+        println!("{steps} steps: {arena} bytes, {small} under the least limit of {least}");
+        assert!(small <= least && 4 * small < arena, "{steps} steps: {small} of {arena} bytes");
+        assert_same(&format!("{steps} steps"), (&outputs, &state), (&same_outputs, &same_state));
+        // A limit that is met without that changes nothing.
+        assert_eq!(one_step(steps, Some(arena)).unwrap().0, arena);
+        arenas.push((arena, small));
+    }
+    let [(arena, small), (four_times, twice), _] = arenas[..] else { panic!("three lengths") };
+    assert!(10 * four_times < 42 * arena, "{arena} bytes, {four_times} for four times the steps");
+    assert!(2 * twice <= 5 * small, "{small} bytes, {twice} for four times the steps");
+}

@@ -38,7 +38,7 @@ const ROWS: [Row; 8] = [
     Row {
         what: "rows that end",
         attributes: "",
-        body: "%ends = broadcast %t {dims: [3, 4], axes: []}\n %five = constant {value: i64[] [5]}\n %fives = broadcast %five {dims: [3, 4], axes: []}\n %more = lt %ends, %fives\n %i = select %more, %h, %h0",
+        body: "%ends = broadcast %t {dims: [3, 4], axes: []}\n %five = constant {value: i64[] [5]}\n %fives = broadcast %five {dims: [3, 4], axes: []}\n %within = lt %ends, %fives\n %i = select %within, %h, %h0",
         steps: 18,
     },
     Row {

@@ -351,15 +351,18 @@ fn check_ranges(input: &str) -> Result<String, String> {
     Ok(if ranges.is_empty() { "// none\n".to_owned() } else { ranges.iter().map(line).collect() })
 }
 
-/// Equal outputs for random parameters. Outputs that a `gradient` or `jvp` stands above cannot be evaluated before.
+/// Equal outputs for random parameters. Outputs that a `gradient` or `jvp` stands above cannot be evaluated.
 fn same(before: &Ir, after: &Ir, equal: &dyn Fn(Scalar, Scalar) -> bool) -> Result<(), String> {
-    let mut before = before.clone();
-    if let Ir::Graph(graph) = &mut before {
-        let blocked =
-            |value| graph.order_from([value]).into_iter().any(|id| graph.node(id).op.is_derivative());
-        let outputs = graph.outputs().iter().filter(|output| !blocked(output.value)).cloned().collect();
-        *graph.outputs_mut() = outputs;
-    }
+    let [before, after] = [before, after].map(|ir| {
+        let mut ir = ir.clone();
+        if let Ir::Graph(graph) = &mut ir {
+            let blocked =
+                |value| graph.order_from([value]).into_iter().any(|id| graph.node(id).op.is_derivative());
+            let outputs = graph.outputs().iter().filter(|output| !blocked(output.value)).cloned().collect();
+            *graph.outputs_mut() = outputs;
+        }
+        ir
+    });
     for round in 0..ROUNDS {
         // Programs say the bounds of their inputs, so values are made for the later form, which may be one.
         let mut values = before.parameters(round, round >= ROUNDS / 2);
