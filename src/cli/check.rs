@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use brolga::ir::Graph;
 use brolga::ir::program::Place;
 use brolga::passes::program::plan::live_bytes;
+use brolga::runtime::{Length, Outline, Outlined, Shown, counted};
 use brolga::{Compiler, Model, Result, cost};
 use brolga_command::Json;
 use brolga_command::report::{bytes, count, dims_json, flops, table};
@@ -76,6 +77,41 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What a plan trains, and for how long in all: epochs and updates of each of its trainees.
+fn trained(plan: &Outline) -> impl Iterator<Item = (&Outlined, u64, u64)> {
+    plan.trainees.iter().enumerate().map(|(at, trainee)| {
+        let own = plan.phases.iter().filter(|phase| phase.trainee == at);
+        let (epochs, updates) = own.fold((0u64, 0u64), |(epochs, updates), phase| match phase.length {
+            Length::Epochs(more) => (epochs.saturating_add(more), updates),
+            Length::Updates(more) => (epochs, updates.saturating_add(more)),
+        });
+        (trainee, epochs, updates)
+    })
+}
+
+fn plan_json(plan: &Outline) -> Json {
+    let trainees = trained(plan).map(|(trainee, epochs, updates)| {
+        object! {"entry": &trainee.entry, "epochs": epochs, "updates": updates, "data": trainee.data.clone(),
+        "measures": &trainee.measures[..]}
+    });
+    object! {"phases": plan.phases.len(), "trainees": trainees.collect::<Json>()}
+}
+
+/// The plan in a line: `in 3 phases: pretrain 10 epochs, train 1,500 updates`.
+fn plan_line(plan: &Outline) -> String {
+    let lengths = |epochs: u64, updates: u64| {
+        let all = [(epochs, "epoch"), (updates, "update")];
+        let named = all.iter().filter(|(many, _)| *many > 0).map(|(many, what)| counted(*many, what));
+        named.collect::<Vec<_>>().join(" and ")
+    };
+    let all = trained(plan).map(|(trainee, epochs, updates)| {
+        let data = trainee.data.as_ref().map_or(String::new(), |data| format!(" on {}", data.shown()));
+        format!("{} for {}{data}", trainee.entry, lengths(epochs, updates))
+    });
+    let phases = counted(plan.phases.len() as u64, "phase");
+    format!("trained in {phases}: {}", all.collect::<Vec<_>>().join(", "))
+}
+
 /// The floating-point operations of each layer, forward; nothing where every entry point differentiates.
 fn forward_work(model: &Model) -> HashMap<String, u64> {
     let instance = model.instance();
@@ -120,7 +156,8 @@ impl Described<'_> {
         });
         object! {"model": self.model.name(), "dims": dims_json(instance.dims()),
         "layers": layers.collect::<Json>(), "parameters": instance.parameter_count(),
-        "state_bytes": self.state_bytes(), "entries": entries.collect::<Json>()}
+        "state_bytes": self.state_bytes(), "entries": entries.collect::<Json>(),
+        "training": self.model.plan().map(|plan| plan_json(&plan))}
     }
 
     fn print(&self) {
@@ -132,6 +169,9 @@ impl Described<'_> {
         let state = bytes(self.state_bytes());
         outln!("\n{} parameters; state {state}\n", count(instance.parameter_count()));
         out!("{}", self.entries());
+        if let Some(plan) = self.model.plan() {
+            outln!("\n{}", plan_line(&plan));
+        }
         for entry in &self.entries {
             if entry.memory.as_ref().is_some_and(|memory| memory.again) {
                 outln!(
