@@ -30,11 +30,11 @@ fn model(length: usize, carry: &str) -> Model {
                     Add([[Linear(name: "ih", features: 5)], [Expr("prev.h"), Linear(name: "hh", features: 5)]]),
                     Tanh, As("h"),
                 ]),
-                As("all"),
+                As("states"),
             ],
             entries: {{
-                "infer": Infer(outputs: {{ "all": "all" }}),
-                "train": Train(loss: "mse(all, y)", optimizer: Sgd(lr: 0.5)),
+                "infer": Infer(outputs: {{ "states": "states" }}),
+                "train": Train(loss: "mse(states, y)", optimizer: Sgd(lr: 0.5)),
             }},
         )"#
     );
@@ -220,12 +220,11 @@ impl Progress for Interrupt {
 
 /// Truncated back-propagation on a sequence of which each row has eight pieces: two epochs.
 fn follows(
+    model: &Model,
     state: &mut State,
-    batch: usize,
     folder: Option<&Path>,
     progress: &mut dyn Progress,
 ) -> runtime::Result<Outcome> {
-    let model = tbptt(batch);
     let train = model.compile("train").unwrap();
     let field = |input: &runtime::Input| Field {
         name: input.name.clone(),
@@ -259,9 +258,10 @@ fn all(state: &State) -> Vec<(&str, &[u8])> {
 
 #[test]
 fn interrupted_in_a_sequence_it_goes_on_to_the_same_bits() {
-    let fresh = || tbptt(4).initial_state(3).unwrap();
+    let model = tbptt(4);
+    let fresh = || model.initial_state(3).unwrap();
     let mut expected = fresh();
-    let outcome = follows(&mut expected, 4, None, &mut ()).unwrap();
+    let outcome = follows(&model, &mut expected, None, &mut ()).unwrap();
     assert_eq!(outcome.steps, 16);
     assert!(expected.get("kept.train.rnn.h").unwrap().as_slice::<f32>().unwrap().iter().all(|h| *h != 0.0));
     // In the first row of pieces and in the second one, at their border, and beside it.
@@ -271,11 +271,11 @@ fn interrupted_in_a_sequence_it_goes_on_to_the_same_bits() {
             let mut state = fresh();
             let mut interrupt = Interrupt { at, dies };
             let first = catch_unwind(AssertUnwindSafe(|| {
-                follows(&mut state, 4, Some(folder.path()), &mut interrupt).unwrap()
+                follows(&model, &mut state, Some(folder.path()), &mut interrupt).unwrap()
             }));
             assert!(first.map_or(true, |first| first.stopped), "after step {at}");
             let mut state = fresh();
-            let found = follows(&mut state, 4, Some(folder.path()), &mut ()).unwrap();
+            let found = follows(&model, &mut state, Some(folder.path()), &mut ()).unwrap();
             assert!(all(&state) == all(&expected), "after step {at}");
             assert_eq!(found.validation, outcome.validation, "after step {at}");
         }
@@ -285,8 +285,9 @@ fn interrupted_in_a_sequence_it_goes_on_to_the_same_bits() {
 /// Single samples have no place in a sequence that the batch goes through: what is left over is told, with a way out.
 #[test]
 fn what_a_batch_leaves_over_of_a_sequence_is_told() {
-    let mut state = tbptt(6).initial_state(3).unwrap();
-    let error = follows(&mut state, 6, None, &mut ()).unwrap_err();
+    let model = tbptt(6);
+    let mut state = model.initial_state(3).unwrap();
+    let error = follows(&model, &mut state, None, &mut ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);
     assert!(error.to_string().contains("a batch of which 640 is a multiple leaves none"), "{error}");
 }

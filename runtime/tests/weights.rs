@@ -448,5 +448,8 @@ fn where_loops_ended_follows_the_batch() {
     saved.save_weights(&weights).unwrap();
     assert!(!TensorFile::open(&weights).unwrap().names().any(|name| name.starts_with("kept.")));
     saved.begin_anew();
-    assert_eq!((end(&saved), values(&saved)[..6] == values(&state())[..]), ((0.0, false), true));
+    let own = |state: &State| {
+        state.slots()[..6].iter().map(|slot| slot.tensor().bytes().to_vec()).collect::<Vec<_>>()
+    };
+    assert_eq!((end(&saved), own(&saved)), ((0.0, false), own(&state())));
 }
