@@ -173,7 +173,9 @@ fn graph_passes_keep_the_meaning() {
     println!("regions: {regions:?}");
     let times = |name: &str| regions.get(name).copied().unwrap_or(0);
     assert!(times("graphs with regions") * 3 >= graphs.len(), "{regions:?}");
-    for name in ["scan in scan", "length 0", "length 1", "captured constants", "unused carries"] {
+    // Here everything is an output, and regions capture parameters: carries that nothing reads, captured constants and conditions in
+    // loops are in the graphs of `passes/tests/random.rs`.
+    for name in ["scan in scan", "length 0", "length 1"] {
         assert!(times(name) >= 20 || cases() < 2_000, "{name} occurred {} times only", times(name));
     }
     for (name, count) in histogram(&graphs) {
