@@ -13,10 +13,13 @@
 //! a sum over time reads and writes of its result, once for each segment, is little beside them. A length that divides
 //! the number of steps is preferred. Loops that nothing differentiates, short ones, and those without carries, of which `time-batch`
 //! does everything at once, stay as they are. An input that is a sequence along another axis than the first is not transposed as a
-//! whole: each segment takes its part.
+//! whole: each segment takes its part. Nor are products of the sequence, and draws, made for the whole sequence before the loop
+//! (`absorb.rs`).
 //!
 //! Exact: steps are the same. Only the order of sums over time, which `grad` and `time-batch` build later, depends on it, and it
 //! depends on the extents of the loop alone. Linear.
+
+mod absorb;
 
 use brolga_ir::ops::{Op, RegionOp, Role, Scan, Segments, Transpose};
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Origin, Type, Value};
@@ -68,7 +71,8 @@ fn segment_all(graph: &mut Graph, options: &Options, around: Around) -> Result<b
         let Op::Scan(scan) = &graph.node(id).op else { continue };
         let Some(length) = segment_length(scan, options) else { continue };
         if around.loops + 2 + nesting(&scan.body) <= DEEPEST {
-            let scan = scan.clone();
+            let id = absorb::absorb(graph, id, &scan.clone())?;
+            let Op::Scan(scan) = graph.node(id).op.clone() else { continue };
             let given = Given::of(graph, around);
             cut(graph, id, &scan, Cut { length, again: options.run_again, given: &given })?;
             changed = true;
