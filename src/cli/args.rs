@@ -44,7 +44,7 @@ pub struct TargetArgs {
     #[arg(long, value_name = "f32|f64|bf16|bf16-native", value_parser = Precision::from_str, default_value = "f32")]
     pub precision: Precision,
     /// Scratch memory of one call, at most, such as 300MB or 1.5GiB; what does not fit is computed again, to the same
-    /// bits
+    /// bits: of long loops that are trained segments of steps, if nothing else is enough
     #[arg(long, value_name = "M", value_parser = memory)]
     pub memory_limit: Option<usize>,
 }
