@@ -41,6 +41,7 @@ mod metrics;
 mod nan;
 mod networks;
 mod onnx;
+mod plans;
 mod proofs;
 mod random_graphs;
 mod ranges;

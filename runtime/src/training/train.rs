@@ -320,6 +320,8 @@ impl<'a> Run<'a> {
         if way.position == bound.batches {
             (way.epoch, way.position) = (way.epoch + 1, 0);
             bound.sums.clear();
+            // Where nothing is evaluated, nothing is left to tell of it at the end.
+            way.is_evaluated = bound.validation_runs() == 0;
         }
         if progress.is_some() {
             way.validation = to_bits(&validation);
