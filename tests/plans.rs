@@ -70,10 +70,7 @@ fn the_command_follows_the_plan() {
     // Two epochs of the first, three and a part of the critic's; the generator reads no data, so each update is an epoch.
     assert_eq!(log.lines().filter(|line| line.starts_with("epoch,")).count(), 2 + 3 + 1 + 6, "{log}");
     // One entry for some epochs, if that is asked for.
-    let one = good(
-        at.path(),
-        "train gan.ron --entry generator --epochs 2 --save b.safetensors --json",
-    );
+    let one = good(at.path(), "train gan.ron --entry generator --epochs 2 --save b.safetensors --json");
     assert!(one.contains("\"epochs\":2,\"train\":{\"loss\":"), "{one}");
     let set = bad(at.path(), "train gan.ron --data points.npz --entry sample");
     assert!(
