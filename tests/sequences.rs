@@ -34,10 +34,12 @@ fn run(executable: &Arc<Executable>, mut state: State, threads: usize, runs: usi
 fn has_the_same_bits(name: &str) {
     let native = model(name, TargetCpu::Native);
     let state = native.initial_state(3).unwrap();
-    let entries = native.instance().entries();
-    assert!(entries.contains(&"infer") && entries.contains(&"train"), "{name}: {entries:?}");
-    for entry in entries.into_iter().filter(|entry| *entry != "init" && !entry.ends_with(".eval")) {
-        let runs = if entry == "train" { 3 } else { 1 };
+    let entries = native.instance().entries().into_iter();
+    let entries: Vec<&str> = entries.filter(|entry| *entry != "init" && !entry.ends_with(".eval")).collect();
+    assert!(!entries.is_empty(), "{name} has no entry");
+    for entry in entries {
+        // What has updated the state shows in the next run.
+        let runs = if entry == "infer" { 1 } else { 3 };
         let mut expected: Option<Vec<Tensor>> = None;
         for cpu in [TargetCpu::Native, TargetCpu::X86_64V3, TargetCpu::Portable] {
             if cpu == TargetCpu::X86_64V3 && !cfg!(target_arch = "x86_64") {
@@ -91,5 +93,10 @@ models! {
     char_gru_mini: "char-gru-mini",
     ptb_lstm_small: "ptb-lstm-small",
     ptb_lstm_mini: "ptb-lstm-mini",
+    bptt: "bptt",
+    tbptt: "tbptt",
+    tbptt_whole: "tbptt-whole",
+    grad_clip_rnn: "grad-clip-rnn",
+    vanishing_probe: "vanishing-probe",
     recursive_nn: "recursive-nn",
 }
