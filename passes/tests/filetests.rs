@@ -6,6 +6,7 @@ use std::path::Path;
 use brolga_ir::program::Program;
 use brolga_ir::{Graph, GraphError};
 use brolga_passes::filetest::{ANALYSES, Suite};
+use brolga_passes::pipelines::PROGRAM_PASSES;
 use brolga_passes::{Kind, Options, Pass};
 
 #[test]
@@ -17,6 +18,44 @@ fn filetests() {
     for pass in suite.names().into_iter().filter(|pass| !ANALYSES.contains(pass)) {
         let count = outcome.files.get(pass).copied().unwrap_or(0);
         assert!(count >= 3, "the pass {pass} has {count} files");
+    }
+}
+
+/// What has no files of passes, and why.
+const WITHOUT: [(&str, &str, &str); 5] = [
+    ("grad", " = while ", "has no gradient"),
+    ("views", "  break unless ", "only ends a block, and `loop.ir` has one"),
+    ("views", "  if %", "has blocks that are gone through as those of loops"),
+    ("segment", " = while ", "has no length that could be cut"),
+    ("segment", " = cond ", "is a part of a step as anything else"),
+];
+
+/// Every pass has files with loops over a sequence, loops that end by a condition, and branches before it; those of programs with
+/// what these become.
+#[test]
+fn every_pass_meets_loops_and_branches() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/filetests");
+    let is_of_programs = |name: &str| PROGRAM_PASSES.iter().any(|pass| pass.name == name);
+    let suite = Suite::new();
+    for pass in suite.names() {
+        let files = std::fs::read_dir(root.join(pass)).expect("a folder of the pass");
+        let before = |file: std::io::Result<std::fs::DirEntry>| {
+            let text = std::fs::read_to_string(file.expect("a file").path()).expect("a text");
+            text.split("// ---- after").next().unwrap_or_default().to_owned()
+        };
+        let texts: Vec<String> = files.map(before).collect();
+        let marks = match is_of_programs(pass) {
+            true => ["  loop ", "  break unless ", "  if %"],
+            false => [" = scan ", " = while ", " = cond "],
+        };
+        for mark in marks {
+            let reason = WITHOUT.iter().find(|(other, without, _)| *other == pass && *without == mark);
+            let (found, what) = (texts.iter().any(|text| text.contains(mark)), mark.trim());
+            match reason {
+                None => assert!(found, "no file of the pass {pass} has `{what}`"),
+                Some((_, _, reason)) => assert!(!found, "`{what}` {reason}, but a file of {pass} has it"),
+            }
+        }
     }
 }
 

@@ -9,6 +9,8 @@
 //! train they must not belong to different samples ([`batch`](mod@crate::facts::batch)): there only convolutions of images with
 //! an even number of positions are taken, as if there were always as many images; rows of a plain product may be anything.
 //!
+//! In regions, a matrix counts as another in every iteration, whatever it is: that is never less than what it takes.
+//!
 //! Rounding: two to three times the error of direct sums, relative to the largest element of the result. Linear.
 
 use brolga_ir::choice::{Algorithm, Choice, Layout, takes_strassen};
