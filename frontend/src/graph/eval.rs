@@ -107,7 +107,8 @@ impl Builder<'_> {
         }
         let mut diagnostic = Diagnostic::new(&self.source, span, format!("there is no value `{name}` here"));
         diagnostic = match functions::find(name) {
-            Some(_) => diagnostic.help(format!("`{name}` is a function: call it with `{name}(...)`")),
+            Some(_) => diagnostic.help(called(name)),
+            None if self.own_function(name).is_some() => diagnostic.help(called(name)),
             None if self.has_many_mistakes() => diagnostic,
             None => diagnostic.suggest(name, self.visible_names().iter().map(String::as_str)),
         };
@@ -303,4 +304,9 @@ impl Builder<'_> {
             },
         }
     }
+}
+
+/// A way out where a function is named and not called.
+fn called(name: &str) -> String {
+    format!("`{name}` is a function: call it with `{name}(...)`")
 }

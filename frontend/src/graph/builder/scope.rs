@@ -144,7 +144,9 @@ impl Builder<'_> {
             names.extend(self.frames[at].names.list().cloned());
             frame = self.frames[at].parent;
         }
-        names.extend(self.values.paths().filter(|name| !name.contains(STANDS_IN)).cloned());
+        let in_call = self.is_in_call();
+        let seen = |name: &&String| !in_call || self.values.outermost(name).is_some();
+        names.extend(self.values.paths().filter(seen).filter(|name| !name.contains(STANDS_IN)).cloned());
         let fitted = self.slots.list().iter().filter(|slot| slot.kind == SlotKind::Fitted);
         names.extend(fitted.map(|slot| slot.name.clone()));
         names.sort();
