@@ -158,6 +158,7 @@ pub(super) const FUNCTIONS: &[FunctionRow] = &[
     ("reshape(x, [20]{})", NONE),
     ("concat([x, t]{})", &[("axis", "0")]),
     ("one_hot(label, 5{})", NONE),
+    ("eye(5{})", NONE),
     ("take(x, label{})", &[("axis", "1"), ("mode", "'wrap'"), ("fill", "3")]),
     ("take(x, label, mode='fill'{})", &[("axis", "1"), ("fill", "3")]),
     ("take(x, label, mode='clip'{})", &[("axis", "1"), ("fill", "3")]),
