@@ -107,7 +107,8 @@ fn made_data_sets_are_named_with_arguments() {
     let at = folder.path();
     let wrong = bad(at, "train elman --data mk1(lenght:32) --epochs 1");
     assert!(
-        wrong.contains("`lenght`") && wrong.contains("\"symbols\", \"length\", \"count\", \"continuous\", \"seed\""),
+        wrong.contains("`lenght`")
+            && wrong.contains("\"symbols\", \"length\", \"count\", \"continuous\", \"seed\""),
         "{wrong}"
     );
     let output = run(at, "train elman --data mk1(count:64,seed:5) --epochs 1");
