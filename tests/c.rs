@@ -88,13 +88,13 @@ const GOES_ON: &str = r#"
 #include <stdio.h>
 static unsigned char state[NET_STATE_BYTES], scratch[NET_SCRATCH_BYTES];
 int main(void) {
-    static float x[3][NET_INFER_INPUT_X_BYTES / 4], h[NET_INFER_OUTPUT_H_BYTES / 4];
+    static float x[3][NET_INFER_STEP_INPUT_X_BYTES / 4], h[NET_INFER_STEP_OUTPUT_H_BYTES / 4];
     net model;
     net_setup(&model, state, scratch);
     if (fread(x, 1, sizeof x, stdin) != sizeof x || net_init(&model, 7) != 0) return 1;
     for (int call = 0; call < 4; call++) {
         if (call == 3) net_begin_anew(&model);
-        if (net_infer(&model, x[call % 3], h) != 0) return 2;
+        if (net_infer_step(&model, x[call % 3], h) != 0) return 2;
         fwrite(h, 1, sizeof h, stdout);
     }
     return 0;
