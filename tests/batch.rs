@@ -12,7 +12,7 @@ mod random;
 
 use crate::common::compiled::compile_emulated;
 use crate::common::layers::LAYERS;
-use crate::common::{cases, everywhere};
+use crate::common::{cases, everywhere, load};
 use std::sync::Arc;
 
 use brolga::ir::{Graph, Op, choice};
@@ -317,7 +317,11 @@ fn every_model_has_the_same_bits_for_a_sample_in_any_batch() {
     let (mut run, mut left, mut evaluations) = (0, Vec::new(), 0);
     for name in names() {
         let settings = Settings::default();
-        let model = Model::load(&name, &settings.clone().dim("batch", 1)).expect("a model");
+        let model = load(&name, 1);
+        // Models that check something, or only train, answer no samples.
+        if model.instance().graph("infer").is_none() {
+            continue;
+        }
         let (work, start) = (work(&model), std::time::Instant::now());
         let (layers, small) = (model.instance().layers().len(), name.ends_with("-mini"));
         if work < 0.2 && (all || layers < FEW) {

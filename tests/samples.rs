@@ -5,6 +5,8 @@ use brolga::frontend::Samples as Found;
 use brolga::runtime::{Manifest, Samples};
 use brolga::{Model, ObjectEntry, Settings};
 
+use crate::common::load;
+
 /// A kind of output: its expression over `x`, which is `f32[batch, 3]`, and weights `one` (`f32[1, 3]`) and `three` (`f32[3, 3]`); and
 /// what it is of the samples.
 const OUTPUTS: &[(&str, Samples)] = &[
@@ -186,7 +188,7 @@ fn what_is_trained_has_the_axes_of_the_model() {
 fn what_models_answer_is_of_single_samples() {
     let mut answers = 0;
     for (name, _) in brolga::names().expect("models") {
-        let model = Model::load(&name, &Settings::default().dim("batch", 2)).expect("a model");
+        let model = load(&name, 2);
         let parsed = model.parsed();
         let settings = match parsed.variants().contains(&name.as_str()) {
             true => Settings::variant(&name),

@@ -4,16 +4,17 @@
 use std::sync::Arc;
 
 use brolga::runtime::{Executable, Instance};
-use brolga::{CompileOptions, Model, Settings, State, TargetCpu, Tensor, Threads};
+use brolga::{CompileOptions, Model, State, TargetCpu, Tensor, Threads};
+
+use crate::common::load;
 
 const CHAPTER: &str = "Recurrent networks";
 
 fn model(name: &str, target_cpu: TargetCpu) -> Model {
-    let settings = Settings::default().dim("batch", 3);
     let mut options = CompileOptions { target_cpu, ..CompileOptions::default() };
     // So small a part that small programs are parallel too.
     options.passes.least_part = 4;
-    Model::load(name, &settings).unwrap_or_else(|e| panic!("{name}: {e}")).with_options(options)
+    load(name, 3).with_options(options)
 }
 
 /// The outputs of an entry's last run of `runs`, and the state behind it.
