@@ -101,6 +101,15 @@ fn a_plan_goes_on_in_the_middle_of_an_alternation() {
         assert!(all.len() > left);
         all[left..].iter().for_each(|path| std::fs::remove_file(path).unwrap());
     };
+    // A run that has come to its end leaves its log as it is.
+    let finished = || std::fs::read_to_string(at.path().join("log.csv")).unwrap();
+    good(at.path(), "train gan.ron --data points.npz --save l.safetensors --checkpoint other --log log.csv");
+    let log = finished();
+    good(
+        at.path(),
+        "train gan.ron --data points.npz --save l.safetensors --checkpoint other --log log.csv --resume --force",
+    );
+    assert_eq!(finished(), log);
     newest(1);
     good(at.path(), "train gan.ron --data points.npz --save again.safetensors --checkpoint ck --resume");
     assert_eq!(weights(at.path(), "again.safetensors"), weights(at.path(), "alone.safetensors"));
@@ -110,6 +119,34 @@ fn a_plan_goes_on_in_the_middle_of_an_alternation() {
     let other =
         bad(at.path(), "train gan.ron --data points.npz --save other.safetensors --checkpoint ck --resume");
     assert!(other.contains("was written by another run") && other.contains("plan: "), "{other}");
+}
+
+/// Several ways of one entry have names of their own; what has no samples is not measured.
+#[test]
+fn trainees_are_told_apart() {
+    let at = folder();
+    prepare(at.path());
+    let model = |training: &str| {
+        let start = MODEL.find("training: [").unwrap();
+        std::fs::write(at.path().join("gan.ron"), format!("{}training: [{training}],\n)", &MODEL[..start]))
+            .unwrap();
+    };
+    model(
+        "Phase(entry: \"critic\", epochs: 1), Phase(entry: \"critic\", epochs: 1, dims: { \"batch\": \"all\" }),
+         Phase(entry: \"critic\", updates: 3, dims: { \"batch\": 4 }, set: { \"rate\": 0.5 })",
+    );
+    let found = good(at.path(), "train gan.ron --data points.npz --json");
+    for name in ["\"critic.loss\":", "\"critic(batch=all).loss\":", "\"critic(rate=0.5).loss\":"] {
+        assert_eq!(found.matches(name).count(), 2, "{name}: {found}");
+    }
+    model("Phase(entry: \"generator\", updates: 1, measure: [\"sample\"])");
+    let wrong = bad(at.path(), "train gan.ron");
+    assert!(
+        wrong.contains(
+            "`generator` reads no data, so there are no samples on which `sample` could be measured"
+        ),
+        "{wrong}"
+    );
 }
 
 /// A program that carries all entries of the plan follows it, to the command's bits.

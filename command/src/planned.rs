@@ -102,7 +102,7 @@ pub(crate) fn planned<M: Compiled>(
         };
         let data = &*sets[at].data;
         check_classes(train.manifest(), data)?;
-        trainees.push(bound(model, trainee, train, data, at)?);
+        trainees.push(bound(model, (outline, trainee), train, data, at)?);
     }
     Ok((Plan { trainees, phases: outline.phases.clone() }, sets))
 }
@@ -110,7 +110,7 @@ pub(crate) fn planned<M: Compiled>(
 /// The executables of a trainee for its data set.
 fn bound<M: Compiled>(
     model: &M,
-    trainee: &Outlined,
+    (outline, trainee): (&Outline, &Outlined),
     train: Arc<Executable>,
     data: &dyn Batches,
     at: usize,
@@ -128,13 +128,37 @@ fn bound<M: Compiled>(
         false => Ok(None),
     };
     let mut measures = Vec::new();
+    if let (Some(measure), true) = (trainee.measures.first(), data.fields().is_empty()) {
+        let message = format!(
+            "`{entry}` reads no data, so there are no samples on which `{measure}` could be measured"
+        );
+        return Err(refused(message).into());
+    }
     for measure in &trainee.measures {
         let found = evaluation(&format!("{measure}.eval"))?;
         measures.extend(found.map(|found| (measure.clone(), found)));
     }
     let evaluation = evaluation(&format!("{entry}.eval"))?;
     let executables = Executables { train, formulas, evaluation };
-    Ok(Trainee { name: entry.clone(), executables, measures, data: at })
+    Ok(Trainee { name: name_of(outline, trainee), executables, measures, data: at })
+}
+
+/// What a trainee is called: its entry point, and what tells it from others of the same one.
+fn name_of(outline: &Outline, trainee: &Outlined) -> String {
+    let entry = &trainee.entry;
+    if outline.trainees.iter().filter(|other| other.entry == *entry).count() == 1 {
+        return entry.clone();
+    }
+    let batch = trainee.batch.map(|batch| match batch {
+        UpdateBatch::Samples(samples) => format!("batch={samples}"),
+        UpdateBatch::All => "batch=all".to_owned(),
+    });
+    let own: Vec<String> = trainee.data.iter().map(|data| format!("data={data}")).chain(batch).collect();
+    match entry.strip_suffix(')') {
+        _ if own.is_empty() => entry.clone(),
+        Some(settings) => format!("{settings},{})", own.join(",")),
+        None => format!("{entry}({})", own.join(",")),
+    }
 }
 
 /// What a trainee and its evaluations take of a sample.

@@ -11,7 +11,7 @@ use crate::expr::{Expr, ExprKind};
 use crate::graph::builder::LayerRow;
 use crate::graph::entry::{self, BuiltEntry, Configured, FIT, Fits};
 use crate::graph::init_entry::init_graph;
-use crate::graph::names::LayerNames;
+use crate::graph::names::{KEPT, LayerNames};
 use crate::graph::plan::{Plan, Planned};
 use crate::graph::samples::Samples;
 use crate::graph::settings::{self, BATCH, Settings};
@@ -320,12 +320,38 @@ fn build_all(
     mistakes.extend(wrong);
     let model = Configured { uses: &uses, ..model };
     match with_names(|names| build_entries(model, known, names)) {
-        Ok(instance) => mistakes.into_result(Instance { plan, ..instance }),
+        Ok(instance) => {
+            mistakes.extend(kept_for_another_batch(&plan, &instance, tree));
+            mistakes.into_result(Instance { plan, ..instance })
+        }
         Err(others) => {
             mistakes.extend(others);
             Err(mistakes.sorted())
         }
     }
+}
+
+/// Phases of another batch than the model's, of entries that go on from run to run: these have the rows of the model's.
+fn kept_for_another_batch(plan: &Plan, instance: &Instance, tree: &ModelTree) -> Diagnostics {
+    let mut mistakes = Diagnostics::default();
+    for trained in plan.trained.iter().filter(|trained| trained.batch.is_some()) {
+        let graph = instance.graph(&trained.entry);
+        let keeps = |name: &str| name.starts_with(KEPT);
+        if graph.is_some_and(|graph| graph.outputs().iter().any(|output| keeps(&output.name))) {
+            let message = format!(
+                "a phase gives `{}` another batch, but it keeps carries from run to run",
+                trained.entry
+            );
+            let diagnostic = Diagnostic::general(&tree.source, message);
+            let note = "what is kept has the rows of the model's batch";
+            mistakes.push(
+                diagnostic
+                    .note(note)
+                    .help("give the whole model that batch: `dims: { \"batch\": 32 }`, or --batch"),
+            );
+        }
+    }
+    mistakes
 }
 
 /// Builds the graphs of each entry point, and puts together what they have learnt: state, layers, sizes, places.

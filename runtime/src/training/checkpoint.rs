@@ -29,6 +29,8 @@ pub(crate) struct Cursor {
     pub(crate) done: u64,
     /// Steps done in all.
     pub(crate) step: u64,
+    /// Rows of epochs that the log has.
+    pub(crate) told: u64,
     /// How far each trainee is.
     pub(crate) ways: Vec<Way>,
     /// Epoch (from 1) and step with the first loss that was not finite.
@@ -111,11 +113,12 @@ impl Cursor {
         let diverged = self.diverged.map_or("null".to_owned(), |(epoch, step)| format!("[{epoch},{step}]"));
         let begun = self.begun.as_deref().map_or("null".to_owned(), quoted);
         format!(
-            "{{\"phase\":{},\"done\":{},\"step\":{},\"ways\":{},\
+            "{{\"phase\":{},\"done\":{},\"step\":{},\"told\":{},\"ways\":{},\
              \"diverged\":{diverged},\"seconds\":{:?},\"numerics\":{},\"fingerprint\":{},\"begun\":{begun}}}",
             self.phase,
             self.done,
             self.step,
+            self.told,
             listed(&self.ways, Way::to_json),
             self.seconds,
             self.numerics,
@@ -125,13 +128,14 @@ impl Cursor {
 
     /// Reads what is written so.
     fn from_json(reader: &mut Reader<'_>) -> json::Result<Cursor> {
-        let [mut phase, mut done, mut step] = [None; 3];
+        let [mut phase, mut done, mut step, mut told] = [None; 4];
         let (mut ways, mut diverged) = (None, None);
         let (mut seconds, mut numerics, mut fingerprint, mut begun) = (None, None, None, None);
         reader.object(&mut |reader, field| match &*field {
             "phase" => once(&mut phase, &field, reader.number()?),
             "done" => once(&mut done, &field, reader.number()?),
             "step" => once(&mut step, &field, reader.number()?),
+            "told" => once(&mut told, &field, reader.number()?),
             "ways" => once(&mut ways, &field, reader.all(Way::from_json)?),
             "diverged" => {
                 let both = |reader: &mut Reader<'_>| reader.pair(Reader::number, Reader::number);
@@ -147,6 +151,7 @@ impl Cursor {
             phase: needed(phase, "phase")?,
             done: needed(done, "done")?,
             step: needed(step, "step")?,
+            told: needed(told, "told")?,
             ways: needed(ways, "ways")?,
             diverged: diverged.flatten(),
             seconds: needed(seconds, "seconds")?,

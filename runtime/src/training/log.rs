@@ -30,7 +30,7 @@ pub(crate) struct Log {
 /// Where a run that goes on stands: rows after this are dropped, since they will be written again.
 #[derive(Clone, Copy)]
 pub(crate) struct Position {
-    /// Epochs completed, of all trainees.
+    /// Rows of epochs that have been written.
     pub(crate) epochs: u64,
     /// Steps done.
     pub(crate) step: u64,

@@ -125,8 +125,8 @@ impl<'a> Run<'a> {
             bound.sums.restore(&way.sums);
             bound.looks = way.epoch;
         }
-        let epochs = cursor.ways.iter().map(|way| way.epoch).sum();
-        let position = resumed.as_ref().map(|_| Position { epochs, step: cursor.step });
+        let at = Position { epochs: cursor.told, step: cursor.step };
+        let position = resumed.as_ref().map(|_| at);
         let mut run = Run {
             plan,
             options,
@@ -327,6 +327,7 @@ impl<'a> Run<'a> {
             way.validation = to_bits(&validation);
             way.is_evaluated = true;
         }
+        self.cursor.told += 1;
         let (train, step) = (from_bits(&way.train), self.cursor.step);
         let mut silent = ();
         let told = progress.is_some();
