@@ -211,6 +211,7 @@ const CALLS: &[(&str, &[&str])] = &[
     ("zeros", &["zeros([batch, 2])"]),
     ("ones", &["ones([batch, 2])"]),
     ("full", &["full([batch, 2], 3)"]),
+    ("eye", &["x @ eye(12)"]),
     ("stack", &["stack([x, z], 0)"]),
     ("cast", &["cast(x, 'i32')"]),
     ("uniform", &["x + uniform([batch, 12])"]),
