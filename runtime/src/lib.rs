@@ -50,6 +50,7 @@ pub use run::executable::{Executable, cpu_has, cpu_name};
 pub use run::inputs::random_inputs;
 pub use run::instance::Instance;
 pub use run::manifest::{IndexRange, Input, Manifest, Output, Refusal, Samples, StateSlot};
+pub use run::outline::{Length, Outline, Outlined, Phase, UpdateBatch};
 pub use run::record::{DataRecord, HeldOutRecord};
 pub use run::state::{Slot, SlotKind, State};
 pub use run::threads::{MAX_THREADS, Threads};
@@ -79,7 +80,7 @@ pub use training::{
     fit::{fit, fitted},
     metrics::{MetricSums, Metrics, TOTAL},
     options::{CheckpointOptions, Executables, LogOptions, Options},
-    plan::{Length, Outline, Outlined, Phase, Plan, Trainee, UpdateBatch},
+    plan::{Plan, Trainee},
     progress::{Epoch, Flow, Outlook, Progress, Update},
     tables::set_tables,
     train::{Failures, Outcome, train},

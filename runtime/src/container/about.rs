@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::names::check_name;
-use crate::training::plan::Outline;
+use crate::run::outline::Outline;
 
 /// What a model declares that whoever runs its container must know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

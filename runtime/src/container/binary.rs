@@ -9,11 +9,11 @@ use super::about::{About, DataRules, Training};
 use super::contents::{Contents, Functions, Piece, Processor, StoredSlot, wrong};
 use crate::error::Result;
 use crate::run::manifest::{IndexRange, Input, Manifest, Output, Samples, StateSlot};
+use crate::run::outline::{Length, Outline, Outlined, Phase, UpdateBatch};
 use crate::run::record::{DataRecord, HeldOutRecord};
 use crate::run::state::SlotKind;
 use crate::tensors::dtype::DType;
 use crate::tensors::memory::no_memory;
-use crate::training::plan::{Length, Outline, Outlined, Phase, UpdateBatch};
 
 /// What checks keep beside a record of a list, in bytes: where it is, to find what is there twice.
 const BESIDE: usize = 32;

@@ -6,6 +6,7 @@ pub(crate) mod executable;
 pub(crate) mod inputs;
 pub(crate) mod instance;
 pub(crate) mod manifest;
+pub(crate) mod outline;
 pub(crate) mod ranges;
 pub(crate) mod record;
 pub(crate) mod state;

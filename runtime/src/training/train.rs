@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::run::outline::Length;
 use crate::run::state::State;
 use crate::run::threads::Threads;
 use crate::shown::Shown;
@@ -12,7 +13,7 @@ use crate::training::diverged::Diverged;
 use crate::training::log::{Log, Place, Position};
 use crate::training::metrics::Metrics;
 use crate::training::options::{CheckpointOptions, LogOptions, Options};
-use crate::training::plan::{Length, Plan};
+use crate::training::plan::Plan;
 use crate::training::progress::{Epoch, Flow, Outlook, Progress, Update};
 use crate::training::resume::{beginning, fingerprint, resume};
 use crate::training::trainee::Bound;
